@@ -1,0 +1,126 @@
+"""Soft confident learning: how far to trust a training image, and how hard to regularise (CoMet eq. 1-5)."""
+
+import math
+from typing import overload
+
+import numpy as np
+import torch
+from torch import Tensor
+
+FLOOR = 0.01
+
+
+def iqr_threshold(scores: Tensor | np.ndarray, kappa: float) -> float:
+    """Outlier threshold of a set of scores, CoMet eq. 2: `t = Q3 + kappa (Q3 - Q1)`.
+
+    Args:
+        scores: `(S,)`, the confidence scores of the training set; higher is more anomalous.
+        kappa: how many interquartile ranges above the third quartile still count as normal, >= 0.
+
+    Returns:
+        The threshold t, with linearly interpolated quartiles.
+
+    Raises:
+        ValueError: no score, a score that is not finite, or a negative kappa.
+    """
+    values = _checked(scores)
+    if not kappa >= 0:
+        raise ValueError(f"kappa: must be >= 0, got {kappa}")
+    q1, q3 = np.quantile(values, [0.25, 0.75])
+    return float(q3 + kappa * (q3 - q1))
+
+
+@overload
+def sample_weights(scores: Tensor, kappa: float, floor: float = ...) -> Tensor: ...
+@overload
+def sample_weights(scores: np.ndarray, kappa: float, floor: float = ...) -> np.ndarray: ...
+def sample_weights(
+    scores: Tensor | np.ndarray, kappa: float, floor: float = FLOOR
+) -> Tensor | np.ndarray:
+    """Confidence weights of the training samples, CoMet eq. 1: `w = min(1, t / a)`.
+
+    Args:
+        scores: `(S,)` non-negative confidence scores a; higher is more anomalous.
+        kappa: see `iqr_threshold`.
+        floor: the smallest weight, in (0, 1]: "minimal but non-zero".
+
+    Returns:
+        `(S,)` weights in [floor, 1], of the type of `scores`.
+
+    Raises:
+        ValueError: a score that is negative or not finite, or a floor outside (0, 1].
+    """
+    _check_non_negative(_checked(scores))
+    threshold = iqr_threshold(scores, kappa)
+    if isinstance(scores, Tensor):
+        return threshold_weights(scores, threshold, floor)
+    return threshold_weights(torch.from_numpy(np.asarray(scores)), threshold, floor).numpy()
+
+
+def threshold_weights(scores: Tensor, threshold: float, floor: float = FLOOR) -> Tensor:
+    """CoMet eq. 1 for a threshold that is already known (it is held for an epoch).
+
+    At `t = 0` a score of 0 has weight 1 and any other the floor.
+    """
+    if not 0 < floor <= 1:
+        raise ValueError(f"floor: must be in (0, 1], got {floor}")
+    weights = torch.where(scores <= threshold, 1.0, threshold / scores)
+    return weights.clamp(floor, 1.0).to(scores.dtype)
+
+
+def loss_covariance(train: Tensor | np.ndarray, val: Tensor | np.ndarray) -> Tensor:
+    """Covariance of recent training and validation losses, CoMet eq. 4.
+
+    Args:
+        train: `(K,)` training losses of the last K iterations.
+        val: `(K,)` validation losses of the same iterations.
+
+    Returns:
+        `(2, 2)` unbiased covariance, float64; zero for fewer than two pairs.
+
+    Raises:
+        ValueError: the two differ in length or hold a value that is not finite.
+    """
+    pairs = torch.stack([_losses(train), _losses(val)]) if len(train) == len(val) else None
+    if pairs is None:
+        raise ValueError(f"train and val: must have the same length, got {len(train)} and {len(val)}")
+    if not bool(torch.isfinite(pairs).all()):
+        raise ValueError("train and val: every loss must be finite")
+    return torch.cov(pairs) if pairs.shape[1] >= 2 else torch.zeros((2, 2), dtype=torch.float64)
+
+
+def adaptive_lambda(cov: Tensor | np.ndarray, lambda0: float, gamma: float) -> float:
+    """Regularisation strength, CoMet eq. 5: `lambda0 (1 + gamma det Sigma)`.
+
+    The 2 x 2 determinant is written out: two pairs of losses then give exactly 0 up to rounding, and
+    rounding never makes it negative.
+    """
+    sigma = torch.as_tensor(cov, dtype=torch.float64)
+    if sigma.shape != (2, 2):
+        raise ValueError(f"cov: must be (2, 2), got {tuple(sigma.shape)}")
+    determinant = float(sigma[0, 0] * sigma[1, 1] - sigma[0, 1] * sigma[1, 0])
+    return lambda0 * (1 + gamma * max(0.0, determinant))
+
+
+def _losses(values: Tensor | np.ndarray) -> Tensor:
+    return torch.as_tensor(values, dtype=torch.float64).detach().cpu().reshape(-1)
+
+
+def _checked(scores: Tensor | np.ndarray) -> np.ndarray:
+    raw = scores.detach().cpu().numpy() if isinstance(scores, Tensor) else np.asarray(scores)
+    values = raw.astype(np.float64)
+    if values.ndim != 1 or not values.size:
+        raise ValueError(f"scores: must be a non-empty vector (S,), got shape {values.shape}")
+    if not np.isfinite(values).all():
+        bad = int((~np.isfinite(values)).sum())
+        raise ValueError(f"scores: must be finite, got {bad} values that are not")
+    return values
+
+
+def _check_non_negative(values: np.ndarray) -> None:
+    smallest = float(values.min())
+    if smallest < 0 or math.isnan(smallest):
+        raise ValueError(
+            f"scores: confidence scores must be >= 0 (eq. 1 divides by them), got {smallest:g}; "
+            "use a non-negative score such as the hinge loss or mean(z^2)"
+        )

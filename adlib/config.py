@@ -1,0 +1,189 @@
+"""The one schema of params.yaml: every knob, its type and its bounds.
+
+DVC accepts any value for a key (`kappa=abc` included), so every stage reads its parameters through
+`load_params`, which refuses unknown keys, wrong types and out-of-range values before any work is done.
+"""
+
+import difflib
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from adlib.errors import UserError
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+# A category or method becomes a folder, a stage name and a table cell.
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 _.-]*$", max_length=80)]
+
+
+class ParamsError(UserError):
+    """params.yaml does not fit the schema; the message has one line a problem."""
+
+
+class Block(BaseModel):
+    """A block of params.yaml: frozen, no unknown keys, no silent conversions."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True)
+
+
+class DatasetParams(Block):
+    """Which images, from where, and how many of them."""
+
+    name: Literal["elpv", "textile", "samples", "folder"]
+    root: Annotated[str, Field(min_length=1)]
+    categories: Annotated[tuple[Name, ...], Field(min_length=1)]
+    version: str
+    max_train: Count
+    max_test_normal: Count
+    max_test_anomalous: Count
+    split_seed: Annotated[int, Field(ge=0)]
+
+
+class NoiseParams(Block):
+    """Anomalies added to the training set (see `adlib.data.contaminate`)."""
+
+    levels: Annotated[tuple[Fraction, ...], Field(min_length=1)]
+    reserve: Annotated[float, Field(ge=0, le=0.5)]
+    overlap: bool
+
+
+class BackboneParams(Block):
+    """A frozen timm network and SimpleNet's patch embedding on two or more of its levels."""
+
+    name: Annotated[str, Field(min_length=1)]
+    out_indices: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
+    weights: Annotated[str, Field(min_length=1)]
+    sha256: Sha256 | None
+    patch_size: Literal[1, 3, 5, 7]
+    pretrain_dim: Count
+    target_dim: Count
+    batch_size: Count
+
+
+class SimpleNetHead(Block):
+    """Adaptor, discriminator and their training (methods `simplenet` and `comet-sn`)."""
+
+    hidden: Count
+    sigma: Positive
+    margin: Positive
+    epochs: Count
+    batch_size: Annotated[int, Field(ge=2)]
+    patches_per_image: Count
+    lr_adaptor: Positive
+    lr_discriminator: Positive
+    weight_decay: NonNegative
+
+
+class PatchCoreParams(Block):
+    """Greedy coreset memory bank (Roth et al. 2022)."""
+
+    presample: Count
+    coreset: Count
+    projection_dim: Count
+    neighbours: Count
+
+
+class CometParams(Block):
+    """Soft confident learning and MAML (CoMet eq. 1-9)."""
+
+    floor: Annotated[float, Field(gt=0, le=1)]
+
+
+class MethodsParams(Block):
+    """Which methods run, by parameter profile, and their settings."""
+
+    plain: tuple[Literal["simplenet", "patchcore"], ...]
+    confident: tuple[Literal["comet-sn"], ...]
+    simplenet: SimpleNetHead
+    patchcore: PatchCoreParams
+    comet_sn: Annotated[CometParams, Field(alias="comet-sn")]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every method that runs, in report order."""
+        return (*self.plain, *self.confident)
+
+
+class Params(Block):
+    """The whole of params.yaml."""
+
+    kappa: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**32)], ...], Field(min_length=1)]
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
+    image_size: Annotated[int, Field(ge=32, le=2048)]
+    keep_aspect: bool
+    dataset: DatasetParams
+    noise: NoiseParams
+    backbone: BackboneParams
+    methods: MethodsParams
+
+    @model_validator(mode="after")
+    def _no_repetition(self) -> Self:
+        for key, values in {
+            "seeds": self.seeds,
+            "dataset.categories": self.dataset.categories,
+            "noise.levels": self.noise.levels,
+            "methods": self.methods.names,
+        }.items():
+            if len(set(values)) != len(values):
+                raise ValueError(f"{key}: every entry may stand once, got {list(values)}")
+        if not self.methods.names:
+            raise ValueError("methods: plain and confident are both empty; name at least one method")
+        return self
+
+
+def load_params(path: str | Path = "params.yaml") -> Params:
+    """Read and check params.yaml.
+
+    Args:
+        path: the YAML file, read as YAML 1.2 (as DVC does, so `1e-4` is a number).
+
+    Raises:
+        ParamsError: the file is missing, is not YAML, or does not fit the schema. Every problem is a
+            line of its own that names the key, what is allowed and what was found.
+    """
+    try:
+        raw = YAML(typ="safe", pure=True).load(Path(path))
+    except FileNotFoundError:
+        raise ParamsError(f"{path}: no such file; run from the project's root") from None
+    except YAMLError as error:
+        raise ParamsError(f"{path}: not valid YAML: {error}") from None
+    try:
+        # Through JSON: strict mode then takes a list for a tuple, and still no string for a number.
+        return Params.model_validate_json(json.dumps(raw))
+    except ValidationError as error:
+        lines = [f"{path}: {_describe(problem)}" for problem in error.errors(include_url=False)]
+        raise ParamsError("\n".join(lines)) from None
+
+
+def _describe(problem: Any) -> str:
+    """One problem in words: the key, what is allowed, what was found."""
+    key = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        allowed = _keys(problem["loc"][:-1])
+        near = difflib.get_close_matches(str(problem["loc"][-1]), allowed, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        return f"{key}: unknown key; allowed here: {', '.join(allowed)}{hint}"
+    if problem["type"] == "missing":
+        return f"{key}: required key is missing; add it (the committed params.yaml has every key)"
+    message = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    if not key:
+        return message
+    return f"{key}: {message}, got {problem['input']!r}"
+
+
+def _keys(location: tuple[Any, ...]) -> list[str]:
+    """The keys that the schema allows at a location such as `("methods", "comet-sn")`."""
+    block: type[BaseModel] = Params
+    for part in location:
+        field = next(f for name, f in block.model_fields.items() if part in (name, f.alias))
+        block = next(t for t in (field.annotation, *get_args(field.annotation)) if isinstance(t, type))
+    return [field.alias or name for name, field in block.model_fields.items()]

@@ -1,0 +1,129 @@
+"""Stage `contaminate`: training sets with a known fraction of anomalies, and a test set that never moves.
+
+At level r the training normals stay as they are and `round(r / (1 - r) * n)` anomalies are *added*, so that
+they make up the fraction r. They come from a reserve that is withheld from the test set; its size depends on
+`noise.reserve` alone, so the test set is the same for every level and seed. Levels are nested: a higher level
+holds the anomalies of the lower ones.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from adlib.data.manifest import DataError, Label, Sample
+from adlib.io import read_json, write_json
+from adlib.rng import numpy_stream
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSet:
+    """The ids one fit trains on, sorted: nothing tells which of them were injected."""
+
+    noise: float
+    seed: int
+    ids: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """A file name: `noise-0.1_seed-0`."""
+        return f"noise-{self.noise:g}_seed-{self.seed}"
+
+
+@dataclass(frozen=True, slots=True)
+class Splits:
+    """Which images train and which test, for every noise level and seed of one category."""
+
+    test: tuple[str, ...]
+    overlap: bool
+    training_sets: tuple[TrainingSet, ...]
+
+
+def contaminate(
+    samples: Sequence[Sample],
+    labels: Mapping[str, Label],
+    *,
+    levels: Sequence[float],
+    seeds: Sequence[int],
+    reserve: float,
+    overlap: bool,
+    split_seed: int,
+) -> Splits:
+    """Build the training sets of every level and seed, and the test set.
+
+    Args:
+        samples: the manifest.
+        labels: the sealed labels by sample id.
+        levels: fractions of the training set that are anomalous, in [0, 1).
+        seeds: a draw of injected anomalies each.
+        reserve: fraction of the anomalies to draw from, in [0, 0.5], stratified by defect.
+        overlap: keep the reserve in the test set as well (some papers do; it flatters the result).
+        split_seed: decides which anomalies make up the reserve.
+
+    Raises:
+        DataError: a level asks for more anomalies than the reserve holds, or no anomaly is left to test.
+    """
+    normals = [s.id for s in samples if s.split == "train"]
+    test = [s.id for s in samples if s.split == "test"]
+    pool = draw_reserve([labels[id] for id in test if labels[id].anomalous], reserve, split_seed)
+    _check_levels(levels, len(normals), len(pool))
+    if not overlap:
+        test = sorted(set(test) - set(pool))
+    training_sets = []
+    for seed in seeds:
+        order = [pool[i] for i in numpy_stream(seed, "contaminate").permutation(len(pool))]
+        for level in levels:
+            ids = normals + order[: added_anomalies(level, len(normals))]
+            training_sets.append(TrainingSet(level, seed, tuple(sorted(ids))))
+    return Splits(tuple(sorted(test)), overlap, tuple(training_sets))
+
+
+def added_anomalies(level: float, normals: int) -> int:
+    """How many anomalies make up the fraction `level` when added to `normals` normal images."""
+    return round(level / (1 - level) * normals)
+
+
+def draw_reserve(anomalies: Sequence[Label], fraction: float, seed: int) -> list[str]:
+    """`floor(fraction * n)` anomalies, each defect's share by largest remainder and at most half of it."""
+    strata: dict[str, list[str]] = defaultdict(list)
+    for label in sorted(anomalies, key=lambda label: label.id):
+        strata[label.defect].append(label.id)
+    names = sorted(strata)
+    size = np.array([len(strata[name]) for name in names], dtype=int)
+    share = np.floor(fraction * size).astype(int)
+    remainder = fraction * size - share
+    for i in np.argsort(-remainder, kind="stable"):
+        if share.sum() < int(fraction * size.sum()) and share[i] < size[i] // 2:
+            share[i] += 1
+    return [
+        strata[name][i]
+        for name, count in zip(names, share, strict=True)
+        for i in numpy_stream(seed, "reserve", name).permutation(len(strata[name]))[:count]
+    ]
+
+
+def _check_levels(levels: Sequence[float], normals: int, pool: int) -> None:
+    worst = max(levels)
+    needed = added_anomalies(worst, normals)
+    if needed > pool:
+        largest = np.floor(1000 * pool / (normals + pool)) / 1000
+        raise DataError(
+            f"noise.levels: {worst:g} adds {needed} anomalies to {normals} normal images, but the reserve holds "
+            f"{pool}; the largest possible level is {largest:g} (raise noise.reserve up to 0.5 or "
+            "dataset.max_test_anomalous, or lower dataset.max_train)"
+        )
+
+
+def write_splits(path: str | Path, splits: Splits) -> None:
+    """Write splits as JSON."""
+    write_json(path, asdict(splits))
+
+
+def read_splits(path: str | Path) -> Splits:
+    """Read splits."""
+    raw: dict[str, Any] = read_json(path)
+    sets = tuple(TrainingSet(s["noise"], s["seed"], tuple(s["ids"])) for s in raw["training_sets"])
+    return Splits(tuple(raw["test"]), raw["overlap"], sets)

@@ -1,0 +1,123 @@
+"""Stage `fetch`: a dataset's layout becomes a manifest and, apart from it, sealed labels."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from adlib.config import DatasetParams
+from adlib.data.images import ImageError, read_mask, read_rgb, sha256_file
+from adlib.data.layouts import dataset_records, dataset_root
+from adlib.data.manifest import DataError, Label, Record, Sample
+from adlib.rng import numpy_stream
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What `fetch` writes for one category; `duplicates` counts the copies that were left out."""
+
+    samples: list[Sample]
+    labels: list[Label]
+    duplicates: int
+
+
+def fetch(params: DatasetParams, category: str) -> Fetched:
+    """Identify, split, cap and check the images of one category.
+
+    Raises:
+        DataError: unknown category, unreadable images or masks (all of them listed), too few images,
+            one file in two splits or with two labels.
+    """
+    root = dataset_root(params.name, params.root, params.version)
+    records = dataset_records(params.name, root, category)
+    identified, duplicates = drop_duplicates([(sha256_file(root / r.path), r) for r in records])
+    chosen = cap(split(identified, params, category), params, category)
+    _check_counts(chosen, category)
+    _check_files(root, [record for _, record in chosen])
+    samples = [Sample(id, r.path, r.split) for id, r in chosen if r.split is not None]
+    labels = [Label(id, r.defect, r.mask, sha256_file(root / r.mask) if r.mask else "") for id, r in chosen]
+    return Fetched(samples, labels, duplicates)
+
+
+def drop_duplicates(records: Iterable[tuple[str, Record]]) -> tuple[list[tuple[str, Record]], int]:
+    """Keep the first of identical files of one split and label, and count the others.
+
+    Raises:
+        DataError: identical files stand in two splits or under two labels.
+    """
+    first: dict[str, Record] = {}
+    clashes: list[str] = []
+    duplicates = 0
+    for id, record in records:
+        other = first.setdefault(id, record)
+        if other is record:
+            continue
+        duplicates += 1
+        if (other.split, other.defect) != (record.split, record.defect):
+            clashes.append(f"  {other.path} = {record.path}")
+    if clashes:
+        raise DataError(
+            "identical image files in two splits or under two labels; remove one of each pair:\n"
+            + "\n".join(clashes)
+        )
+    return list(first.items()), duplicates
+
+
+def split(records: list[tuple[str, Record]], params: DatasetParams, category: str) -> list[tuple[str, Record]]:
+    """Give records without a published split one: `max_train` random normals train, the rest tests."""
+    unsplit = [id for id, record in records if record.split is None and not record.anomalous]
+    train = set(_draw(unsplit, params.max_train, params.split_seed, category, "split"))
+    return [
+        (id, record if record.split else replace(record, split="train" if id in train else "test"))
+        for id, record in records
+    ]
+
+
+def cap(records: list[tuple[str, Record]], params: DatasetParams, category: str) -> list[tuple[str, Record]]:
+    """Keep at most the numbers of images that params.yaml allows, drawn at random."""
+    groups = [
+        ("train", lambda r: r.split == "train", params.max_train),
+        ("test normal", lambda r: r.split == "test" and not r.anomalous, params.max_test_normal),
+        ("test anomalous", lambda r: r.split == "test" and r.anomalous, params.max_test_anomalous),
+    ]
+    kept: set[str] = set()
+    for name, belongs, limit in groups:
+        ids = [id for id, record in records if belongs(record)]
+        kept.update(_draw(ids, limit, params.split_seed, category, name))
+    return [(id, record) for id, record in records if id in kept]
+
+
+def _draw(ids: list[str], limit: int, seed: int, *names: str) -> list[str]:
+    """At most `limit` of `ids` at random; depends on the ids, not on the order they come in."""
+    order = numpy_stream(seed, "fetch", *names).permutation(len(ids))
+    return [str(id) for id in np.array(sorted(ids), dtype=object)[order][:limit]]
+
+
+def _check_counts(records: list[tuple[str, Record]], category: str) -> None:
+    counts = Counter((r.split, r.anomalous) for _, r in records)
+    needed = {
+        "train normal": counts["train", False],
+        "test normal": counts["test", False],
+        "test anomalous": counts["test", True],
+    }
+    empty = [name for name, count in needed.items() if not count]
+    if empty:
+        raise DataError(f"{category}: no {' and no '.join(empty)} image; every one of {', '.join(needed)} is needed")
+
+
+def _check_files(root: Path, records: list[Record]) -> None:
+    """Decode every image and mask once, so that a bad file stops the run here and not an hour later."""
+    problems: list[str] = []
+    for record in records:
+        try:
+            height, width, _ = read_rgb(root / record.path).shape
+            if record.mask and not read_mask(root / record.mask, (height, width)).any():
+                problems.append(f"{record.mask}: the mask of an anomalous image has no defect pixel")
+        except ImageError as error:
+            problems.append(str(error))
+    if problems:
+        shown = "\n".join(f"  {problem}" for problem in problems[:20])
+        more = f"\n  … and {len(problems) - 20} more" if len(problems) > 20 else ""
+        raise DataError(f"{len(problems)} bad files (repair or remove them):\n{shown}{more}")

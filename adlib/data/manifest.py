@@ -1,0 +1,87 @@
+"""The one record type of every dataset, and the two files that `fetch` makes of it.
+
+The manifest (identity, path, split) is open to every stage. The labels (anomalous or not, kind of defect,
+mask) are sealed: only `contaminate`, the training on an auxiliary set and `evaluate` may read them.
+"""
+
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Literal
+
+from adlib.errors import UserError
+from adlib.io import read_csv, write_csv
+
+GOOD = "good"
+Split = Literal["train", "test"]
+
+
+class DataError(UserError):
+    """A dataset does not look as it must; the message says where and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One image as a dataset's layout describes it.
+
+    Attributes:
+        path: relative to the dataset's root, POSIX style.
+        split: `train` or `test`; None where the dataset publishes no split (`fetch` then makes one).
+        defect: `good`, or the kind of defect.
+        mask: path of the pixel mask relative to the root; empty where there is none.
+    """
+
+    path: str
+    split: Split | None
+    defect: str = GOOD
+    mask: str = ""
+
+    @property
+    def anomalous(self) -> bool:
+        """Whether the image shows a defect."""
+        return self.defect != GOOD
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A row of the manifest: `id` is the sha256 of the image file's bytes."""
+
+    id: str
+    path: str
+    split: Split
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A row of the sealed labels; `mask_sha256` makes an edited mask a changed label."""
+
+    id: str
+    defect: str
+    mask: str
+    mask_sha256: str
+
+    @property
+    def anomalous(self) -> bool:
+        """Whether the image shows a defect."""
+        return self.defect != GOOD
+
+
+def write_rows(path: str | Path, rows: list[Sample] | list[Label], kind: type[Sample] | type[Label]) -> None:
+    """Write samples or labels as CSV, sorted by id: a row's position tells nothing about its label."""
+    ordered = sorted(rows, key=lambda row: row.id)
+    write_csv(path, [f.name for f in fields(kind)], [list(asdict(row).values()) for row in ordered])
+
+
+def read_manifest(path: str | Path) -> list[Sample]:
+    """Read a manifest, sorted by id."""
+    return [Sample(row["id"], row["path"], _split(row["split"])) for row in read_csv(path)]
+
+
+def read_labels(path: str | Path) -> dict[str, Label]:
+    """Read sealed labels, keyed by sample id."""
+    return {row["id"]: Label(**row) for row in read_csv(path)}
+
+
+def _split(text: str) -> Split:
+    if text not in ("train", "test"):
+        raise DataError(f"split must be train or test, got {text!r}; rerun the fetch stage")
+    return text

@@ -1,0 +1,212 @@
+"""Three synthetic textures, drawn with exactly rounded arithmetic only.
+
+Sums, products, quotients, square roots, comparisons and floors of float64 arrays, element by element: IEEE 754 fixes
+every bit of their results, so a picture is the same on every processor and with every NumPy. There is no sine,
+exponential or power, no matrix product and no reduction of floats whose order could vary. Random numbers come from
+the raw 64-bit stream of PCG64, which NumPy promises to keep.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+SIZE = 256
+LATTICE = 256
+ROWS, COLUMNS = np.meshgrid(np.arange(SIZE, dtype=np.float64), np.arange(SIZE, dtype=np.float64), indexing="ij")
+
+
+class Draws:
+    """Random numbers of one stream."""
+
+    def __init__(self, seed: int) -> None:
+        self._stream = np.random.PCG64(seed)
+
+    def uniform(self, low: float, high: float) -> float:
+        """One number in [low, high)."""
+        return float(low + (high - low) * self.array()[0])
+
+    def array(self, *shape: int) -> np.ndarray:
+        """Numbers in [0, 1), multiples of 2^-53."""
+        count = int(np.prod(shape, dtype=np.int64)) if shape else 1
+        units = (self._stream.random_raw(count) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+        return units.reshape(shape or (1,))
+
+    def below(self, count: int) -> int:
+        """One of 0 .. count - 1."""
+        return int(self.array()[0] * count)
+
+    def sign(self) -> float:
+        """-1 or 1."""
+        return 2.0 * self.below(2) - 1.0
+
+
+@dataclass(frozen=True)
+class Ramp:
+    """A material: an even number of colours from dark to light, RGB 0..255."""
+
+    levels: int
+    dark: tuple[int, int, int]
+    light: tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What is to be drawn: (SIZE, SIZE) arrays of tone in [0, 1] and material, the index of a ramp."""
+
+    tone: np.ndarray
+    material: np.ndarray
+
+
+@dataclass(frozen=True)
+class Texture:
+    """A way to paint defect-free scenes, and the ramps of its materials."""
+
+    paint: Callable[[Draws], Scene]
+    ramps: tuple[Ramp, ...]
+
+
+def smoothstep(t: np.ndarray) -> np.ndarray:
+    """3 t^2 - 2 t^3 of t clipped to [0, 1]."""
+    t = np.clip(t, 0.0, 1.0)
+    return t * t * (3.0 - 2.0 * t)
+
+
+def bump(t: np.ndarray) -> np.ndarray:
+    """4 t (1 - t): a parabola over [0, 1] with height 1, in place of a sine."""
+    return 4.0 * t * (1.0 - t)
+
+
+def noise(draws: Draws, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Smooth value noise in [-1, 1) at coordinates in lattice cells; repeats after LATTICE cells."""
+    lattice = 2.0 * draws.array(LATTICE, LATTICE) - 1.0
+    shift = draws.array(2) * LATTICE
+    v, u = rows + shift[0], columns + shift[1]
+    i, j = np.floor(v), np.floor(u)
+    fv, fu = smoothstep(v - i), smoothstep(u - j)
+    i0, j0 = i.astype(np.int64) % LATTICE, j.astype(np.int64) % LATTICE
+    i1, j1 = (i0 + 1) % LATTICE, (j0 + 1) % LATTICE
+    above = lattice[i0, j0] + (lattice[i0, j1] - lattice[i0, j0]) * fu
+    below = lattice[i1, j0] + (lattice[i1, j1] - lattice[i1, j0]) * fu
+    return above + (below - above) * fv
+
+
+def clouds(draws: Draws, cell: float, octaves: int = 3) -> np.ndarray:
+    """Noise of several scales, from `cell` pixels downwards, each half as strong as the one before."""
+    total = np.zeros((SIZE, SIZE))
+    for octave in range(octaves):
+        scale = 2.0**octave / cell
+        total = total + noise(draws, ROWS * scale, COLUMNS * scale) * 0.5**octave
+    return total
+
+
+def lighting(draws: Draws, strength: float) -> np.ndarray:
+    """A tilt of the light across the picture, a soft unevenness and an offset, for one picture."""
+    across, down = draws.uniform(-strength, strength), draws.uniform(-strength, strength)
+    tilt = across * (COLUMNS / SIZE - 0.5) + down * (ROWS / SIZE - 0.5)
+    return tilt + draws.uniform(-0.5, 0.5) * strength + 0.4 * strength * clouds(draws, 140.0, 1)
+
+
+def weave(draws: Draws) -> Scene:
+    """Plain-woven linen: round threads that dive under each other, uneven in thickness, lightness and course."""
+    period = draws.uniform(11.0, 13.0)
+    skew = draws.uniform(-0.05, 0.05)
+    phase = draws.array(2) * period
+    v = (ROWS + skew * COLUMNS + phase[0] + 0.9 * clouds(draws, 40.0, 2)) / period
+    u = (COLUMNS - skew * ROWS + phase[1] + 0.9 * clouds(draws, 40.0, 2)) / period
+    i, j = np.floor(v), np.floor(u)
+    fv, fu = v - i, u - j
+    i, j = i.astype(np.int64) + 8, j.astype(np.int64) + 8
+    warp_on_top = (i + j) % 2 == 0
+    thread_tone = 2.0 * draws.array(2, 64) - 1.0
+    across = np.where(warp_on_top, fu, fv)
+    along = np.where(warp_on_top, fv, fu)
+    # Round threads, highest where they cross over; light from the upper left; dark gaps between them.
+    body = 0.30 + 0.26 * bump(across) + 0.24 * bump(along) + 0.12 * (0.5 - across)
+    gap = smoothstep(across * 7.0) * smoothstep((1.0 - across) * 7.0)
+    fibres = np.where(
+        warp_on_top, noise(draws, ROWS / 7.0, COLUMNS / 1.3), noise(draws, ROWS / 1.3, COLUMNS / 7.0)
+    )
+    lightness = np.where(warp_on_top, thread_tone[0][j % 64], thread_tone[1][i % 64])
+    tone = body * (0.45 + 0.55 * gap) + 0.045 * fibres + 0.05 * lightness + lighting(draws, 0.14)
+    return Scene(tone, np.where(warp_on_top, 0, 1))
+
+
+def brushed(draws: Draws) -> Scene:
+    """Brushed steel: long fine streaks in one direction under a broad, soft reflection."""
+    slope = draws.uniform(-0.04, 0.04)
+    rows = ROWS + slope * COLUMNS
+    scale = draws.uniform(0.85, 1.2)
+    streaks = np.zeros((SIZE, SIZE))
+    for strength, thickness, length in ((0.050, 1.1, 60.0), (0.035, 2.2, 150.0), (0.030, 6.0, 260.0), (0.020, 1.0, 9.0)):
+        streaks = streaks + strength * noise(draws, rows / (thickness * scale), COLUMNS / (length * scale))
+    # Now and then a deeper line of the brush.
+    lines = smoothstep((noise(draws, rows / 1.6, COLUMNS / 110.0) - 0.55) * 3.0)
+    centre, width = draws.uniform(20.0, 236.0), draws.uniform(90.0, 160.0)
+    distance = np.abs(rows + 0.25 * (COLUMNS - SIZE / 2) + 6.0 * clouds(draws, 120.0, 1) - centre) / width
+    reflection = smoothstep(1.0 - distance)
+    tone = 0.42 + streaks - 0.10 * lines + 0.26 * reflection + lighting(draws, 0.12)
+    return Scene(tone, np.zeros((SIZE, SIZE), np.int64))
+
+
+def terrazzo(draws: Draws) -> Scene:
+    """Polished terrazzo: angular chips of four kinds of marble, large and small, in a speckled cement."""
+    speckle = noise(draws, ROWS / 1.2, COLUMNS / 1.2)
+    tone = 0.52 + 0.16 * speckle + 0.14 * clouds(draws, 24.0, 2)
+    material = np.zeros((SIZE, SIZE), np.int64)
+    scale = draws.uniform(0.9, 1.15)
+    for cell, share in ((13.0 * scale, 0.42), (37.0 * scale, 0.5)):
+        inside, kind, shade = _chips(draws, cell, share)
+        veins = clouds(draws, cell / 1.5, 3)
+        chip_tone = 0.5 + 0.3 * shade + 0.16 * veins + 0.07 * speckle
+        tone = np.where(inside, chip_tone, tone)
+        material = np.where(inside, kind, material)
+    return Scene(tone + lighting(draws, 0.3), material)
+
+
+def _chips(draws: Draws, cell: float, share: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Voronoi cells around jittered points, shrunk to leave gaps; a `share` of them are chips.
+
+    Returns (SIZE, SIZE) arrays: inside a chip, its kind 1..4, and its shade in [-1, 1).
+    """
+    phase = draws.array(2)
+    wobble = 0.05
+    v = ROWS / cell + phase[0] + wobble * clouds(draws, cell / 3.0, 2)
+    u = COLUMNS / cell + phase[1] + wobble * clouds(draws, cell / 3.0, 2)
+    jitter = 0.1 + 0.8 * draws.array(2, 64, 64)
+    kinds, shades, chosen = draws.array(3, 64, 64)
+    i, j = np.floor(v).astype(np.int64), np.floor(u).astype(np.int64)
+    nearest = np.full((SIZE, SIZE), 9.0)
+    second = np.full((SIZE, SIZE), 9.0)
+    owner = np.zeros((SIZE, SIZE), np.int64)
+    for di in (-1, 0, 1):
+        for dj in (-1, 0, 1):
+            ci, cj = (i + di) % 64, (j + dj) % 64
+            y, x = i + di + jitter[0, ci, cj] - v, j + dj + jitter[1, ci, cj] - u
+            distance = np.sqrt(y * y + x * x)
+            closer = distance < nearest
+            second = np.where(closer, nearest, np.minimum(second, distance))
+            nearest = np.where(closer, distance, nearest)
+            owner = np.where(closer, ci * 64 + cj, owner)
+    # A margin of its own for each chip makes their sizes differ.
+    margin = 0.08 + 0.22 * shades.ravel()[owner]
+    inside = (chosen.ravel()[owner] < share) & (second - nearest > margin)
+    kind = 1 + (kinds.ravel()[owner] * 4).astype(np.int64)
+    return inside, kind, 2.0 * shades.ravel()[owner] - 1.0
+
+
+# At most 80 colours each: the palette of a picture holds 128, and 48 belong to the defects.
+TEXTURES: dict[str, Texture] = {
+    "brushed": Texture(brushed, (Ramp(80, (46, 49, 54), (240, 242, 244)),)),
+    "terrazzo": Texture(
+        terrazzo,
+        (
+            Ramp(24, (150, 146, 138), (212, 208, 200)),
+            Ramp(14, (206, 200, 188), (250, 247, 240)),
+            Ramp(14, (84, 88, 92), (138, 142, 146)),
+            Ramp(14, (150, 96, 66), (206, 152, 116)),
+            Ramp(14, (34, 36, 42), (84, 86, 92)),
+        ),
+    ),
+    "weave": Texture(weave, (Ramp(40, (44, 36, 28), (236, 220, 192)), Ramp(40, (38, 40, 44), (206, 206, 198)))),
+}

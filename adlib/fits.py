@@ -1,0 +1,52 @@
+"""The files of a finished fit, readable without torch."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file
+
+from adlib.io import read_json
+
+MODEL, SCORES, INFO, TIME = "model.safetensors", "scores.safetensors", "fit.json", "time.json"
+
+
+@dataclass(frozen=True)
+class FitScores:
+    """Raw scores of a fit.
+
+    Attributes:
+        test: ids of the T test images.
+        image: `(T,)` image scores.
+        patch: `(T, N)` patch scores on `grid`.
+        grid: rows and columns of patches.
+        image_size: side of the square frame in pixels.
+        train: ids of the S training images.
+        weight: `(S,)` confidence weights, or None.
+        train_score: `(S,)` confidence scores of the training images, or None.
+    """
+
+    test: tuple[str, ...]
+    image: np.ndarray
+    patch: np.ndarray
+    grid: tuple[int, int]
+    image_size: int
+    train: tuple[str, ...]
+    weight: np.ndarray | None
+    train_score: np.ndarray | None
+
+
+def load_scores(folder: str | Path) -> FitScores:
+    """Read the scores of the fit in `folder`."""
+    arrays, info = load_file(Path(folder) / SCORES), read_json(Path(folder) / INFO)
+    rows, columns = info["grid"]
+    return FitScores(
+        tuple(info["test"]),
+        arrays["image"],
+        arrays["patch"],
+        (rows, columns),
+        info["image_size"],
+        tuple(info["train"]),
+        arrays.get("train_weight"),
+        arrays.get("train_score"),
+    )

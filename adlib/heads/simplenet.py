@@ -1,0 +1,65 @@
+"""SimpleNet's head: a linear adaptor and a discriminator over patch features (CoMet 4.5, CoZAD 4.4)."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class SimpleNet(nn.Module):
+    """Adaptor G and discriminator D over standardised patch features.
+
+    Args:
+        dim: feature width D.
+        hidden: width of the discriminator's hidden layer.
+        generator: draws the initial weights.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, dim: int, hidden: int, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        # Backbones differ in feature scale; one noise level fits all once features are standardised.
+        self.register_buffer("mean", torch.zeros(dim))
+        self.register_buffer("std", torch.ones(dim))
+        self.adaptor = nn.Linear(dim, dim, bias=False)
+        self.hidden = nn.Linear(dim, hidden)
+        self.norm = nn.BatchNorm1d(hidden)
+        self.out = nn.Linear(hidden, 1, bias=False)
+        # The adaptor starts as the identity: the features arrive standardised and already informative.
+        nn.init.eye_(self.adaptor.weight)
+        nn.init.xavier_normal_(self.hidden.weight, generator=generator)
+        nn.init.zeros_(self.hidden.bias)
+        nn.init.xavier_normal_(self.out.weight, generator=generator)
+
+    def adapt(self, features: Tensor) -> Tensor:
+        """`q = G(o)`, CoMet eq. 13: `(..., D)` to `(..., D)`."""
+        return self.adaptor((features - self.mean) / self.std)
+
+    def discriminate(self, adapted: Tensor) -> Tensor:
+        """`D(q)`, positive for normal: `(..., D)` to `(...)`."""
+        flat = adapted.flatten(0, -2)
+        normality = self.out(F.leaky_relu(self.norm(self.hidden(flat)), 0.2))
+        return normality.reshape(adapted.shape[:-1])
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Anomaly score of every patch, `a = -D(G(o))` (CoMet eq. 16, whose sign got lost)."""
+        return -self.discriminate(self.adapt(features))
+
+    def patch_losses(self, features: Tensor, noise: Tensor, margin: float) -> Tensor:
+        """Truncated L1 loss of every patch against its perturbed twin, CoMet eq. 14-15.
+
+        `max(0, th - D(q)) + max(0, th + D(q-))`, `q- = q + noise`. D runs once over `[q; q-]`: normalised
+        separately, the halves would lose the cue that tells them apart.
+
+        Args:
+            features: `(B, P, D)`.
+            noise: `(B, P, D)`, the epsilon of eq. 14.
+            margin: th.
+
+        Returns:
+            `(B, P)`.
+        """
+        adapted = self.adapt(features)
+        normal, perturbed = self.discriminate(torch.cat([adapted, adapted + noise])).chunk(2)
+        return F.relu(margin - normal) + F.relu(margin + perturbed)

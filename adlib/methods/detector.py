@@ -1,0 +1,42 @@
+"""The contract between methods and the rest: what a fit returns and how a fitted detector scores."""
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+from torch import Tensor
+
+
+class Scores(NamedTuple):
+    """Anomaly scores of a batch, higher is more anomalous: `image` is `(B,)`, `patch` `(B, N)`."""
+
+    image: Tensor
+    patch: Tensor
+
+
+class Detector(Protocol):
+    """A fitted method."""
+
+    def score(self, patches: Tensor) -> Scores:
+        """Score a batch of patch features `(B, N, D)`, float32."""
+        ...
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything `from_state` needs, as tensors."""
+        ...
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A fitted detector and what training has to say about its images.
+
+    Attributes:
+        detector: ready to score.
+        weights: `(S,)` confidence in each training image, in (0, 1]; None for methods that trust all.
+        train_scores: `(S,)` the confidence scores behind the weights.
+        log: one dict an epoch, for the report.
+    """
+
+    detector: Detector
+    weights: Tensor | None = None
+    train_scores: Tensor | None = None
+    log: list[dict[str, Any]] = field(default_factory=list)

@@ -1,0 +1,106 @@
+"""What every method on SimpleNet's head shares: its start, its batches, its optimiser and its detector."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from adlib.config import SimpleNetHead
+from adlib.errors import UserError
+from adlib.features.store import FeatureView
+from adlib.heads.simplenet import SimpleNet
+from adlib.methods.detector import Scores
+from adlib.rng import numpy_stream, torch_stream
+
+STATISTICS_BATCH = 32
+
+
+@dataclass(frozen=True)
+class SimpleNetDetector:
+    """A trained head: the image's score is its largest patch score."""
+
+    head: SimpleNet
+
+    @torch.inference_mode()
+    def score(self, patches: Tensor) -> Scores:
+        """Score `(B, N, D)` with the running batch statistics."""
+        patch = self.head.eval()(patches)
+        return Scores(patch.amax(dim=1), patch)
+
+    def state(self) -> dict[str, Tensor]:
+        """Weights, batch statistics and feature statistics."""
+        return dict(self.head.state_dict())
+
+    @staticmethod
+    def from_state(state: dict[str, Tensor]) -> "SimpleNetDetector":
+        """Rebuild from `state()`; widths follow from the tensors."""
+        hidden, dim = state["hidden.weight"].shape
+        head = SimpleNet(dim, hidden)
+        head.load_state_dict(state)
+        return SimpleNetDetector(head.to(state["mean"].device).eval())
+
+
+def new_head(params: SimpleNetHead, features: FeatureView, seed: int, device: torch.device) -> SimpleNet:
+    """A fresh head with the training features' statistics."""
+    head = SimpleNet(features.width, params.hidden, torch_stream(seed, "simplenet", "init")).to(device)
+    mean, std = feature_statistics(features, device)
+    head.mean.copy_(mean)
+    head.std.copy_(std)
+    return head
+
+
+def feature_statistics(features: FeatureView, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of every channel over all training patches: `(D,)` each."""
+    total = torch.zeros(features.width, dtype=torch.float64, device=device)
+    squares = torch.zeros_like(total)
+    for batch in features.batches(STATISTICS_BATCH, device):
+        total += batch.sum((0, 1), dtype=torch.float64)
+        squares += batch.square().sum((0, 1), dtype=torch.float64)
+    count = len(features) * features.patches
+    mean = total / count
+    std = (squares / count - mean.square()).clamp_min(0).sqrt()
+    # A channel that never varies carries nothing; dividing by 1 leaves it at zero.
+    return mean.float(), torch.where(std > 1e-6, std, 1.0).float()
+
+
+def head_optimiser(params: SimpleNetHead, head: SimpleNet, *, weight_decay: float) -> torch.optim.Adam:
+    """Adam with one rate for the adaptor and one for the discriminator."""
+    discriminator = [*head.hidden.parameters(), *head.norm.parameters(), *head.out.parameters()]
+    groups = [
+        {"params": list(head.adaptor.parameters()), "lr": params.lr_adaptor},
+        {"params": discriminator, "lr": params.lr_discriminator},
+    ]
+    return torch.optim.Adam(groups, weight_decay=weight_decay)
+
+
+class PatchSampler:
+    """Draws random patches of given images together with the noise of their perturbed twins."""
+
+    def __init__(self, params: SimpleNetHead, features: FeatureView, seed: int, device: torch.device) -> None:
+        self.features = features
+        self.device = device
+        self.sigma = params.sigma
+        self.count = min(params.patches_per_image, features.patches)
+        self._positions = numpy_stream(seed, "simplenet", "patches")
+        self._noise = torch_stream(seed, "simplenet", "noise", device=device)
+
+    def draw(self, images: np.ndarray | Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Features `(B, P, D)`, noise `(B, P, D)` (eq. 14) and the positions `(B, P)` of the patches."""
+        rows = np.asarray(images)
+        scores = self._positions.random((len(rows), self.features.patches), dtype=np.float32)
+        positions = np.argpartition(scores, self.count - 1, axis=1)[:, : self.count]
+        patches = self.features.sampled_batch(rows, positions, self.device)
+        noise = torch.randn(patches.shape, generator=self._noise, device=self.device) * self.sigma
+        return patches, noise, torch.from_numpy(positions)
+
+
+def check_trainable(features: FeatureView, batch_size: int) -> int:
+    """The batch size that fits: at most the number of training images.
+
+    Raises:
+        UserError: fewer than two training images (batch statistics and quartiles need more).
+    """
+    if len(features) < 2:
+        raise UserError(f"training set: at least 2 images are needed, got {len(features)}")
+    return min(batch_size, len(features))

@@ -1,0 +1,26 @@
+"""Exact detection and segmentation metrics: every distinct score is a threshold, nothing is binned."""
+
+from adlib.metrics.comparison import DelongResult, bootstrap_interval, delong_test
+from adlib.metrics.detection import (
+    auroc,
+    average_precision,
+    f1_max,
+    fpr_at_tpr,
+    image_metrics,
+    precision_recall_f1,
+)
+from adlib.metrics.segmentation import aupro, pixel_metrics
+
+__all__ = [
+    "DelongResult",
+    "aupro",
+    "auroc",
+    "average_precision",
+    "bootstrap_interval",
+    "delong_test",
+    "f1_max",
+    "fpr_at_tpr",
+    "image_metrics",
+    "pixel_metrics",
+    "precision_recall_f1",
+]

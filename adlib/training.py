@@ -1,0 +1,143 @@
+"""Stage `train`: one fit for every training set of a category, and its scores of the test images.
+
+Scoring needs no label and belongs to the fit, so evaluation reads scores only. Finished fits are kept in the
+store: an added level or seed trains only itself, and a killed sweep resumes where it was.
+"""
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from adlib.config import Params
+from adlib.data.contaminate import TrainingSet, read_splits
+from adlib.device import mixed_precision, resolve_device
+from adlib.features.store import Features, FeatureView, open_features
+from adlib.fits import INFO, MODEL, SCORES, TIME
+from adlib.imports import code_version
+from adlib.io import atomic_directory, read_json, write_json
+from adlib.methods import METHODS
+from adlib.methods.detector import Detector, Fit
+from adlib.progress import say, track
+from adlib.store import content_key, stored_folder
+
+SCORING_BATCH = 8
+
+
+@dataclass(frozen=True)
+class FitJob:
+    """Everything a fit depends on; its hash is the name of the stored result."""
+
+    method: str
+    params: Params
+    features: Features
+    training_set: TrainingSet
+    test: tuple[str, ...]
+    device: torch.device
+
+    @property
+    def key(self) -> str:
+        """Settings, images, seed, features and code; the noise level itself does not matter."""
+        settings = METHODS[self.method].settings(self.params)
+        return content_key(
+            method=self.method,
+            settings=settings.model_dump(mode="json"),
+            train=self.training_set.ids,
+            test=self.test,
+            seed=self.training_set.seed,
+            features=self.features.info.key,
+            device=self.device.type,
+            code=code_version("adlib.training"),
+        )
+
+    def run(self, folder: Path) -> None:
+        """Fit, score the test images and write model, scores, log and seconds into `folder`."""
+        method = METHODS[self.method]
+        start = time.perf_counter()
+        fit = method.fit(
+            method.settings(self.params),
+            self.features.select(self.training_set.ids),
+            self.training_set.seed,
+            self.device,
+        )
+        fitted = time.perf_counter()
+        tensors = score(fit.detector, self.features.select(self.test), self.device) | _training(fit)
+        seconds = {"fit": fitted - start, "score": time.perf_counter() - fitted}
+        save_file(_portable(fit.detector.state()), folder / MODEL, metadata={"method": self.method})
+        save_file(_portable(tensors), folder / SCORES)
+        write_json(
+            folder / INFO,
+            {
+                "train": self.training_set.ids,
+                "test": self.test,
+                "grid": self.features.info.grid,
+                "image_size": self.features.info.image_size,
+                "log": fit.log,
+            },
+        )
+        write_json(folder / TIME, seconds)
+
+
+def train(
+    params: Params, category: str, method: str, features: Path, splits: Path, out: Path, timing: Path
+) -> None:
+    """Fit a method on every training set of a category.
+
+    Args:
+        params: the whole of params.yaml.
+        category: names the log lines only.
+        method: a key of `METHODS`.
+        features: folder of the category's features.
+        splits: what `contaminate` wrote.
+        out: folder to write; a subfolder a fit, named by noise level and seed.
+        timing: JSON file to write; seconds a fit (apart, as they are never the same twice).
+    """
+    device = resolve_device(params.device)
+    opened, plan = open_features(features), read_splits(splits)
+    seconds: dict[str, Any] = {}
+    with atomic_directory(out) as temporary:
+        for training_set in plan.training_sets:
+            folder = temporary / training_set.name
+            folder.mkdir()
+            job = FitJob(method, params, opened, training_set, plan.test, device)
+            found = stored_folder("fits", job.key, job.run, folder)
+            seconds[training_set.name] = read_json(folder / TIME)
+            (folder / TIME).unlink()
+            taken = "from the store" if found else f"in {seconds[training_set.name]['fit']:.1f} s"
+            say(f"{category} {method} {training_set.name}: {len(training_set.ids)} images, fitted {taken}")
+    write_json(timing, seconds)
+
+
+@torch.inference_mode()
+def score(detector: Detector, images: FeatureView, device: torch.device) -> dict[str, Tensor]:
+    """Raw scores of images, never normalised: `image` `(T,)` and `patch` `(T, N)`, float32 on the CPU."""
+    parts = []
+    with track("scoring", len(images), "images") as advance:
+        for batch in images.batches(SCORING_BATCH, device):
+            with mixed_precision(device):
+                parts.append(detector.score(batch))
+            advance(len(batch))
+    image, patch = (torch.cat(column).float().cpu() for column in zip(*parts, strict=True))
+    return {"image": image, "patch": patch}
+
+
+def load_detector(folder: str | Path) -> Detector:
+    """Restore a fitted detector from a fit's folder."""
+    path = Path(folder) / MODEL
+    with path.open("rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    return METHODS[header["__metadata__"]["method"]].from_state(load_file(path))
+
+
+def _training(fit: Fit) -> dict[str, Tensor]:
+    found = {"train_weight": fit.weights, "train_score": fit.train_scores}
+    return {name: tensor for name, tensor in found.items() if tensor is not None}
+
+
+def _portable(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}

@@ -1,0 +1,32 @@
+"""features CATEGORY: the manifest's images -> one float16 row an image, through the frozen backbone."""
+
+import sys
+from pathlib import Path
+
+from adlib.config import load_params
+from adlib.data.layouts import dataset_root
+from adlib.data.manifest import read_manifest
+from adlib.device import resolve_device
+from adlib.features.store import build_features
+from adlib.progress import say
+from adlib.stage import stage
+
+
+@stage
+def main(category: str) -> None:
+    params = load_params()
+    samples = read_manifest(Path("outputs/fetch") / category / "manifest.csv")
+    embedded = build_features(
+        Path("outputs/features") / category,
+        samples,
+        dataset_root(params.dataset.name, params.dataset.root, params.dataset.version),
+        params.backbone,
+        image_size=params.image_size,
+        keep_aspect=params.keep_aspect,
+        device=resolve_device(params.device),
+    )
+    say(f"{category}: embedded {embedded} images, {len(samples) - embedded} from the store")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
