@@ -1,6 +1,7 @@
 """Soft confident learning: how far to trust a training image, and how hard to regularise (CoMet eq. 1-5)."""
 
 import math
+from collections import deque
 from typing import overload
 
 import numpy as np
@@ -34,9 +35,7 @@ def iqr_threshold(scores: Tensor | np.ndarray, kappa: float) -> float:
 def sample_weights(scores: Tensor, kappa: float, floor: float = ...) -> Tensor: ...
 @overload
 def sample_weights(scores: np.ndarray, kappa: float, floor: float = ...) -> np.ndarray: ...
-def sample_weights(
-    scores: Tensor | np.ndarray, kappa: float, floor: float = FLOOR
-) -> Tensor | np.ndarray:
+def sample_weights(scores: Tensor | np.ndarray, kappa: float, floor: float = FLOOR) -> Tensor | np.ndarray:
     """Confidence weights of the training samples, CoMet eq. 1: `w = min(1, t / a)`.
 
     Args:
@@ -54,7 +53,9 @@ def sample_weights(
     threshold = iqr_threshold(scores, kappa)
     if isinstance(scores, Tensor):
         return threshold_weights(scores, threshold, floor)
-    return threshold_weights(torch.from_numpy(np.asarray(scores)), threshold, floor).numpy()
+    values = np.asarray(scores)
+    floats = values if values.dtype.kind == "f" else values.astype(np.float64)
+    return threshold_weights(torch.from_numpy(floats), threshold, floor).numpy()
 
 
 def threshold_weights(scores: Tensor, threshold: float, floor: float = FLOOR) -> Tensor:
@@ -100,6 +101,43 @@ def adaptive_lambda(cov: Tensor | np.ndarray, lambda0: float, gamma: float) -> f
         raise ValueError(f"cov: must be (2, 2), got {tuple(sigma.shape)}")
     determinant = float(sigma[0, 0] * sigma[1, 1] - sigma[0, 1] * sigma[1, 0])
     return lambda0 * (1 + gamma * max(0.0, determinant))
+
+
+def weighted_mean(losses: Tensor, weights: Tensor) -> Tensor:
+    """`sum_i w_i L_i / sum_i w_i`: CoMet eq. 3 as a mean, so that a step does not grow with the batch."""
+    return (weights * losses).sum() / weights.sum()
+
+
+class LossWindow:
+    """The losses of recent iterations, from which the model's uncertainty is read (CoMet eq. 4-5).
+
+    Args:
+        size: how many pairs of losses it remembers.
+        lambda0: base regularisation.
+        gamma: sensitivity to `det Sigma`.
+    """
+
+    def __init__(self, size: int, lambda0: float, gamma: float) -> None:
+        self.lambda0, self.gamma = lambda0, gamma
+        self._pairs: deque[tuple[float, float]] = deque(maxlen=size)
+
+    def add(self, train: float, val: float) -> None:
+        """Remember one pair of losses."""
+        self._pairs.append((train, val))
+
+    def strength(self) -> float:
+        """`lambda(Sigma)` of the remembered losses."""
+        return adaptive_lambda(self._covariance(), self.lambda0, self.gamma)
+
+    def summary(self) -> dict[str, float]:
+        """For the log: did gamma do anything?"""
+        train, val = np.mean(self._pairs, axis=0)
+        determinant = float(torch.linalg.det(self._covariance()))
+        return {"loss": float(train), "val_loss": float(val), "lambda": self.strength(), "det": determinant}
+
+    def _covariance(self) -> Tensor:
+        train, val = np.array(self._pairs, dtype=np.float64).reshape(-1, 2).T
+        return loss_covariance(train, val)
 
 
 def _losses(values: Tensor | np.ndarray) -> Tensor:

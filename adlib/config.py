@@ -95,6 +95,21 @@ class CometParams(Block):
     """Soft confident learning and MAML (CoMet eq. 1-9)."""
 
     floor: Annotated[float, Field(gt=0, le=1)]
+    window: Annotated[int, Field(ge=2)]
+    lambda0: NonNegative
+    gamma: NonNegative
+    tasks: Annotated[int, Field(ge=2)]
+    inner_steps: Count
+    inner_lr: Positive
+    second_order: bool
+
+
+class CometSettings(Block):
+    """What a CoMet fit reads: kappa is a key of its own in params.yaml, the head is SimpleNet's."""
+
+    kappa: float
+    comet: CometParams
+    head: SimpleNetHead
 
 
 class MethodsParams(Block):
@@ -124,6 +139,11 @@ class Params(Block):
     noise: NoiseParams
     backbone: BackboneParams
     methods: MethodsParams
+
+    @property
+    def comet_sn(self) -> CometSettings:
+        """Everything that the method `comet-sn` depends on."""
+        return CometSettings(kappa=self.kappa, comet=self.methods.comet_sn, head=self.methods.simplenet)
 
     @model_validator(mode="after")
     def _no_repetition(self) -> Self:

@@ -47,7 +47,9 @@ def evaluate(params: Params, category: str, fetched: Path, splits: Path, fits: P
     plan = read_splits(splits)
     test = load_test_set(plan.test, samples, labels, root, params.image_size, params.keep_aspect)
     if test.vanished:
-        say(f"{category}: {test.vanished} masks vanish at {params.image_size} pixels (their images still count)")
+        say(
+            f"{category}: {test.vanished} masks vanish at {params.image_size} pixels (their images still count)"
+        )
     measured, rows = [], []
     for training_set in plan.training_sets:
         scores = load_scores(fits / training_set.name)

@@ -6,6 +6,7 @@ are listed), and the code version in the key of a stored fit.
 
 import ast
 import hashlib
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -63,3 +64,7 @@ def _imported(file: Path) -> list[Path]:
             continue
         files.extend(file for name in names for file in _files(name))
     return files
+
+
+if __name__ == "__main__":  # python -m adlib.imports stages.train: the lines for dvc.yaml
+    print("\n".join(f"      - {file}" for file in import_closure(*sys.argv[1:])))

@@ -46,6 +46,30 @@ def squared_norm(params: ParamDict) -> Tensor:
     return torch.stack([value.square().sum() for value in params.values()]).sum()
 
 
+class TaskBatches:
+    """Mini-batches of a training set that is divided at random into disjoint tasks (CoMet 3.3).
+
+    Args:
+        samples: number of training images.
+        tasks: how many parts, at least 2.
+        batch_size: images of one meta-iteration, shared by the tasks' inner loops (and again by the outer).
+        generator: draws the division and the batches.
+    """
+
+    def __init__(self, samples: int, tasks: int, batch_size: int, generator: torch.Generator) -> None:
+        self.tasks = split_tasks(samples, tasks, generator)
+        self.iterations = max(1, samples // batch_size)
+        size = max(1, batch_size // tasks)
+        others = [torch.cat(self.tasks[:i] + self.tasks[i + 1 :]) for i in range(tasks)]
+        self._inner = [endless_batches(task, size, generator) for task in self.tasks]
+        self._outer = [endless_batches(rest, size, generator) for rest in others]
+
+    def epoch(self) -> Iterator[list[tuple[Tensor, Tensor]]]:
+        """A meta-iteration at a time: for every task a batch of its own images and one of the others'."""
+        for _ in range(self.iterations):
+            yield [(next(own), next(rest)) for own, rest in zip(self._inner, self._outer, strict=True)]
+
+
 def split_tasks(samples: int, tasks: int, generator: torch.Generator) -> list[Tensor]:
     """Divide `range(samples)` at random into `tasks` disjoint parts of (nearly) equal size.
 

@@ -8,7 +8,9 @@ from scipy.ndimage import gaussian_filter1d
 SMOOTHING = 4.0  # pixels, the standard deviation that SimpleNet and PatchCore use
 
 
-def pixel_maps(patch_scores: np.ndarray, grid: tuple[int, int], size: int, sigma: float = SMOOTHING) -> np.ndarray:
+def pixel_maps(
+    patch_scores: np.ndarray, grid: tuple[int, int], size: int, sigma: float = SMOOTHING
+) -> np.ndarray:
     """Maps at image resolution: bilinear (half-pixel centres), then a Gaussian.
 
     Both steps are linear and separable, so a map is `A_h P A_w^T` with one small matrix an axis.

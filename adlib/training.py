@@ -16,17 +16,15 @@ from torch import Tensor
 
 from adlib.config import Params
 from adlib.data.contaminate import TrainingSet, read_splits
-from adlib.device import mixed_precision, resolve_device
-from adlib.features.store import Features, FeatureView, open_features
+from adlib.device import resolve_device
+from adlib.features.store import Features, open_features
 from adlib.fits import INFO, MODEL, SCORES, TIME
 from adlib.imports import code_version
 from adlib.io import atomic_directory, read_json, write_json
 from adlib.methods import METHODS
-from adlib.methods.detector import Detector, Fit
-from adlib.progress import say, track
+from adlib.methods.detector import Detector, Fit, score_images
+from adlib.progress import say
 from adlib.store import content_key, stored_folder
-
-SCORING_BATCH = 8
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ class FitJob:
             seed=self.training_set.seed,
             features=self.features.info.key,
             device=self.device.type,
-            code=code_version("adlib.training"),
+            code=code_version(METHODS[self.method].fit.__module__),
         )
 
     def run(self, folder: Path) -> None:
@@ -66,7 +64,7 @@ class FitJob:
             self.device,
         )
         fitted = time.perf_counter()
-        tensors = score(fit.detector, self.features.select(self.test), self.device) | _training(fit)
+        tensors = score_images(fit.detector, self.features.select(self.test), self.device) | _training(fit)
         seconds = {"fit": fitted - start, "score": time.perf_counter() - fitted}
         save_file(_portable(fit.detector.state()), folder / MODEL, metadata={"method": self.method})
         save_file(_portable(tensors), folder / SCORES)
@@ -111,19 +109,6 @@ def train(
             taken = "from the store" if found else f"in {seconds[training_set.name]['fit']:.1f} s"
             say(f"{category} {method} {training_set.name}: {len(training_set.ids)} images, fitted {taken}")
     write_json(timing, seconds)
-
-
-@torch.inference_mode()
-def score(detector: Detector, images: FeatureView, device: torch.device) -> dict[str, Tensor]:
-    """Raw scores of images, never normalised: `image` `(T,)` and `patch` `(T, N)`, float32 on the CPU."""
-    parts = []
-    with track("scoring", len(images), "images") as advance:
-        for batch in images.batches(SCORING_BATCH, device):
-            with mixed_precision(device):
-                parts.append(detector.score(batch))
-            advance(len(batch))
-    image, patch = (torch.cat(column).float().cpu() for column in zip(*parts, strict=True))
-    return {"image": image, "patch": patch}
 
 
 def load_detector(folder: str | Path) -> Detector:

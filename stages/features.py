@@ -7,7 +7,7 @@ from adlib.config import load_params
 from adlib.data.layouts import dataset_root
 from adlib.data.manifest import read_manifest
 from adlib.device import resolve_device
-from adlib.features.store import build_features
+from adlib.features.build import build_features
 from adlib.progress import say
 from adlib.stage import stage
 

@@ -65,7 +65,9 @@ def drop_duplicates(records: Iterable[tuple[str, Record]]) -> tuple[list[tuple[s
     return list(first.items()), duplicates
 
 
-def split(records: list[tuple[str, Record]], params: DatasetParams, category: str) -> list[tuple[str, Record]]:
+def split(
+    records: list[tuple[str, Record]], params: DatasetParams, category: str
+) -> list[tuple[str, Record]]:
     """Give records without a published split one: `max_train` random normals train, the rest tests."""
     unsplit = [id for id, record in records if record.split is None and not record.anomalous]
     train = set(_draw(unsplit, params.max_train, params.split_seed, category, "split"))
@@ -104,7 +106,9 @@ def _check_counts(records: list[tuple[str, Record]], category: str) -> None:
     }
     empty = [name for name, count in needed.items() if not count]
     if empty:
-        raise DataError(f"{category}: no {' and no '.join(empty)} image; every one of {', '.join(needed)} is needed")
+        raise DataError(
+            f"{category}: no {' and no '.join(empty)} image; every one of {', '.join(needed)} is needed"
+        )
 
 
 def _check_files(root: Path, records: list[Record]) -> None:

@@ -173,7 +173,9 @@ def _opened(path: str | Path) -> Iterator[Image.Image]:
         ) from error
     except OSError as error:
         if error.errno is not None:  # the file system speaks, not the decoder
-            raise ImageError(f"{path}: cannot be opened ({error.strerror}); check the path and its rights.") from error
+            raise ImageError(
+                f"{path}: cannot be opened ({error.strerror}); check the path and its rights."
+            ) from error
         raise _damaged(path, error) from error
     except Exception as error:  # Pillow's decoders raise any type at all on damaged files
         raise _damaged(path, error) from error

@@ -33,7 +33,13 @@ def encode_png(pixels: np.ndarray, palette: np.ndarray | None = None) -> bytes:
     header = struct.pack(">IIBBBBB", W, H, 8, GREY if palette is None else PALETTE, 0, 0, 0)
     colours = b"" if palette is None else _chunk(b"PLTE", palette.tobytes())
     data = _zlib_stream(_filtered(pixels))
-    return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + colours + _chunk(b"IDAT", data) + _chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + _chunk(b"IHDR", header)
+        + colours
+        + _chunk(b"IDAT", data)
+        + _chunk(b"IEND", b"")
+    )
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:
@@ -67,7 +73,9 @@ def _zlib_stream(data: bytes) -> bytes:
     widths = lengths + (np.arange(len(lengths)) == RUN_OF_258)
     body = _packed(codes[symbols], widths[symbols])
     bits = np.concatenate([_block_header(lengths), body])
-    return b"\x78\xda" + np.packbits(bits, bitorder="little").tobytes() + struct.pack(">I", zlib.adler32(data))
+    return (
+        b"\x78\xda" + np.packbits(bits, bitorder="little").tobytes() + struct.pack(">I", zlib.adler32(data))
+    )
 
 
 def _symbols(data: np.ndarray) -> np.ndarray:

@@ -13,7 +13,9 @@ import numpy as np
 
 SIZE = 256
 LATTICE = 256
-ROWS, COLUMNS = np.meshgrid(np.arange(SIZE, dtype=np.float64), np.arange(SIZE, dtype=np.float64), indexing="ij")
+ROWS, COLUMNS = np.meshgrid(
+    np.arange(SIZE, dtype=np.float64), np.arange(SIZE, dtype=np.float64), indexing="ij"
+)
 
 
 class Draws:
@@ -117,18 +119,20 @@ def weave(draws: Draws) -> Scene:
     i, j = np.floor(v), np.floor(u)
     fv, fu = v - i, u - j
     i, j = i.astype(np.int64) + 8, j.astype(np.int64) + 8
-    warp_on_top = (i + j) % 2 == 0
-    thread_tone = 2.0 * draws.array(2, 64) - 1.0
-    across = np.where(warp_on_top, fu, fv)
-    along = np.where(warp_on_top, fv, fu)
-    # Round threads, highest where they cross over; light from the upper left; dark gaps between them.
-    body = 0.30 + 0.26 * bump(across) + 0.24 * bump(along) + 0.12 * (0.5 - across)
-    gap = smoothstep(across * 7.0) * smoothstep((1.0 - across) * 7.0)
+    # Both threads are round and wave up and down; whichever is higher is seen.
+    wave = np.where((i + j) % 2 == 0, 0.5, -0.5)
+    warp_height = 0.6 * bump(fu) + wave * bump(fv)
+    weft_height = 0.6 * bump(fv) - wave * bump(fu)
+    warp_on_top = warp_height > weft_height
+    height = np.where(warp_on_top, warp_height, weft_height)
+    # Light from the upper left; the fibres of a thread run along it.
+    facing = np.where(warp_on_top, 0.5 - fu, 0.5 - fv)
     fibres = np.where(
-        warp_on_top, noise(draws, ROWS / 7.0, COLUMNS / 1.3), noise(draws, ROWS / 1.3, COLUMNS / 7.0)
+        warp_on_top, noise(draws, ROWS / 6.0, COLUMNS / 1.2), noise(draws, ROWS / 1.2, COLUMNS / 6.0)
     )
+    thread_tone = 2.0 * draws.array(2, 64) - 1.0
     lightness = np.where(warp_on_top, thread_tone[0][j % 64], thread_tone[1][i % 64])
-    tone = body * (0.45 + 0.55 * gap) + 0.045 * fibres + 0.05 * lightness + lighting(draws, 0.14)
+    tone = 0.22 + 0.44 * height + 0.10 * facing + 0.055 * fibres + 0.05 * lightness + lighting(draws, 0.14)
     return Scene(tone, np.where(warp_on_top, 0, 1))
 
 
@@ -138,7 +142,12 @@ def brushed(draws: Draws) -> Scene:
     rows = ROWS + slope * COLUMNS
     scale = draws.uniform(0.85, 1.2)
     streaks = np.zeros((SIZE, SIZE))
-    for strength, thickness, length in ((0.050, 1.1, 60.0), (0.035, 2.2, 150.0), (0.030, 6.0, 260.0), (0.020, 1.0, 9.0)):
+    for strength, thickness, length in (
+        (0.050, 1.1, 60.0),
+        (0.035, 2.2, 150.0),
+        (0.030, 6.0, 260.0),
+        (0.020, 1.0, 9.0),
+    ):
         streaks = streaks + strength * noise(draws, rows / (thickness * scale), COLUMNS / (length * scale))
     # Now and then a deeper line of the brush.
     lines = smoothstep((noise(draws, rows / 1.6, COLUMNS / 110.0) - 0.55) * 3.0)
@@ -208,5 +217,7 @@ TEXTURES: dict[str, Texture] = {
             Ramp(14, (34, 36, 42), (84, 86, 92)),
         ),
     ),
-    "weave": Texture(weave, (Ramp(40, (44, 36, 28), (236, 220, 192)), Ramp(40, (38, 40, 44), (206, 206, 198)))),
+    "weave": Texture(
+        weave, (Ramp(40, (50, 40, 30), (240, 226, 200)), Ramp(40, (46, 42, 36), (224, 214, 196)))
+    ),
 }

@@ -111,7 +111,9 @@ def load_backbone(params: BackboneParams, device: torch.device) -> Backbone:
 def _feature_network(model: str, params: BackboneParams) -> nn.Module:
     if not timm.is_model(model):
         near = timm.list_models(f"*{model.split('_')[0]}*")[:5]
-        raise WeightsError(f"backbone.name: timm has no model {model!r}; near it: {', '.join(near) or 'none'}")
+        raise WeightsError(
+            f"backbone.name: timm has no model {model!r}; near it: {', '.join(near) or 'none'}"
+        )
     try:
         return timm.create_model(
             model, pretrained=params.weights == "hub", features_only=True, out_indices=params.out_indices
@@ -121,7 +123,9 @@ def _feature_network(model: str, params: BackboneParams) -> nn.Module:
             f"backbone.out_indices: {model} cannot give levels {list(params.out_indices)}: {error}"
         ) from error
     except OSError as error:
-        raise WeightsError(f"backbone.weights=hub: cannot fetch {model}: {error}; use a local file") from error
+        raise WeightsError(
+            f"backbone.weights=hub: cannot fetch {model}: {error}; use a local file"
+        ) from error
 
 
 def _state(params: BackboneParams, model: str) -> dict[str, Tensor] | None:
@@ -158,7 +162,9 @@ def _load(network: nn.Module, state: dict[str, Tensor], model: str) -> None:
     # timm's feature wrapper renames "blocks.0" to "blocks_0" for networks that it flattens.
     flat = {_flat(name): tensor for name, tensor in state.items()}
     wanted = network.state_dict()
-    missing = [name for name, t in wanted.items() if _flat(name) not in flat or flat[_flat(name)].shape != t.shape]
+    missing = [
+        name for name, t in wanted.items() if _flat(name) not in flat or flat[_flat(name)].shape != t.shape
+    ]
     if missing:
         raise WeightsError(
             f"backbone.weights: {len(missing)} tensors of {model} are missing or of another shape in the file, "

@@ -42,24 +42,40 @@ class SimpleNet(nn.Module):
         normality = self.out(F.leaky_relu(self.norm(self.hidden(flat)), 0.2))
         return normality.reshape(adapted.shape[:-1])
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Anomaly score of every patch, `a = -D(G(o))` (CoMet eq. 16, whose sign got lost)."""
-        return -self.discriminate(self.adapt(features))
-
-    def patch_losses(self, features: Tensor, noise: Tensor, margin: float) -> Tensor:
-        """Truncated L1 loss of every patch against its perturbed twin, CoMet eq. 14-15.
-
-        `max(0, th - D(q)) + max(0, th + D(q-))`, `q- = q + noise`. D runs once over `[q; q-]`: normalised
-        separately, the halves would lose the cue that tells them apart.
+    def forward(self, features: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Normality of patches and, in training, of their perturbed twins.
 
         Args:
             features: `(B, P, D)`.
-            noise: `(B, P, D)`, the epsilon of eq. 14.
-            margin: th.
+            noise: `(B, P, D)`, the epsilon of CoMet eq. 14; None when scoring.
 
         Returns:
-            `(B, P)`.
+            `D(q)` as `(B, P)`; with noise `D` of `[q; q + noise]` as `(2, B, P)`. D runs once over both:
+            normalised separately, the halves would lose the cue that tells them apart.
         """
         adapted = self.adapt(features)
-        normal, perturbed = self.discriminate(torch.cat([adapted, adapted + noise])).chunk(2)
-        return F.relu(margin - normal) + F.relu(margin + perturbed)
+        return self.discriminate(adapted if noise is None else torch.stack([adapted, adapted + noise]))
+
+
+def anomaly_score(normality: Tensor) -> Tensor:
+    """`a = -D(G(o))`: CoMet eq. 16, whose sign got lost."""
+    return -normality
+
+
+def hinge(normality: Tensor, margin: float) -> Tensor:
+    """`max(0, th - D(q))`: a patch's loss for being called normal, and CoMet's confidence score."""
+    return F.relu(margin - normality)
+
+
+def patch_losses(pair: Tensor, margin: float) -> Tensor:
+    """Truncated L1 loss, CoMet eq. 15: `max(0, th - D(q)) + max(0, th + D(q-))`.
+
+    Args:
+        pair: `(2, B, P)`, D of `[q; q-]`.
+        margin: th.
+
+    Returns:
+        `(B, P)`.
+    """
+    normal, perturbed = pair
+    return hinge(normal, margin) + hinge(-perturbed, margin)

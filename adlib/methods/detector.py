@@ -3,7 +3,14 @@
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
+import torch
 from torch import Tensor
+
+from adlib.device import mixed_precision
+from adlib.features.store import FeatureView
+from adlib.progress import track
+
+SCORING_BATCH = 8
 
 
 class Scores(NamedTuple):
@@ -40,3 +47,16 @@ class Fit:
     weights: Tensor | None = None
     train_scores: Tensor | None = None
     log: list[dict[str, Any]] = field(default_factory=list)
+
+
+@torch.inference_mode()
+def score_images(detector: Detector, images: FeatureView, device: torch.device) -> dict[str, Tensor]:
+    """Raw scores of images, never normalised: `image` `(T,)` and `patch` `(T, N)`, float32 on the CPU."""
+    parts = []
+    with track("scoring", len(images), "images") as advance:
+        for batch in images.batches(SCORING_BATCH, device):
+            with mixed_precision(device):
+                parts.append(detector.score(batch))
+            advance(len(batch))
+    image, patch = (torch.cat(column).float().cpu() for column in zip(*parts, strict=True))
+    return {"image": image, "patch": patch}

@@ -5,8 +5,15 @@ import torch
 from adlib.config import SimpleNetHead
 from adlib.device import mixed_precision
 from adlib.features.store import FeatureView
+from adlib.heads.simplenet import patch_losses
 from adlib.methods.detector import Fit
-from adlib.methods.simplenet_head import PatchSampler, SimpleNetDetector, check_trainable, head_optimiser, new_head
+from adlib.methods.simplenet_head import (
+    PatchSampler,
+    SimpleNetDetector,
+    check_trainable,
+    head_optimiser,
+    new_head,
+)
 from adlib.progress import track
 from adlib.rng import torch_stream
 
@@ -25,9 +32,9 @@ def fit_simplenet(params: SimpleNetHead, features: FeatureView, seed: int, devic
             # Batches of equal size (within one): none is too small for batch statistics.
             shuffled = torch.randperm(len(features), generator=order)
             for images in shuffled.tensor_split(len(features) // batch_size):
-                patches, noise, _ = sampler.draw(images)
+                draw = sampler.draw(images)
                 with mixed_precision(device):
-                    loss = head.patch_losses(patches, noise, params.margin).mean()
+                    loss = patch_losses(head(draw.patches, draw.noise), params.margin).mean()
                 optimiser.zero_grad()
                 loss.backward()
                 optimiser.step()

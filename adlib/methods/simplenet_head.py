@@ -1,6 +1,7 @@
 """What every method on SimpleNet's head shares: its start, its batches, its optimiser and its detector."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 from adlib.config import SimpleNetHead
 from adlib.errors import UserError
 from adlib.features.store import FeatureView
-from adlib.heads.simplenet import SimpleNet
+from adlib.heads.simplenet import SimpleNet, anomaly_score
 from adlib.methods.detector import Scores
 from adlib.rng import numpy_stream, torch_stream
 
@@ -25,7 +26,7 @@ class SimpleNetDetector:
     @torch.inference_mode()
     def score(self, patches: Tensor) -> Scores:
         """Score `(B, N, D)` with the running batch statistics."""
-        patch = self.head.eval()(patches)
+        patch = anomaly_score(self.head.eval()(patches))
         return Scores(patch.amax(dim=1), patch)
 
     def state(self) -> dict[str, Tensor]:
@@ -74,6 +75,16 @@ def head_optimiser(params: SimpleNetHead, head: SimpleNet, *, weight_decay: floa
     return torch.optim.Adam(groups, weight_decay=weight_decay)
 
 
+class Draw(NamedTuple):
+    """Random patches of a batch of images: `patches` and `noise` (eq. 14) `(B, P, D)`, where they lie
+    (`positions`, `(B, P)`), and which `images` they come from, `(B,)`."""
+
+    images: np.ndarray
+    positions: np.ndarray
+    patches: Tensor
+    noise: Tensor
+
+
 class PatchSampler:
     """Draws random patches of given images together with the noise of their perturbed twins."""
 
@@ -85,14 +96,14 @@ class PatchSampler:
         self._positions = numpy_stream(seed, "simplenet", "patches")
         self._noise = torch_stream(seed, "simplenet", "noise", device=device)
 
-    def draw(self, images: np.ndarray | Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Features `(B, P, D)`, noise `(B, P, D)` (eq. 14) and the positions `(B, P)` of the patches."""
-        rows = np.asarray(images)
+    def draw(self, images: Tensor) -> Draw:
+        """Patches without repetition from each of `images` `(B,)`."""
+        rows = images.numpy()
         scores = self._positions.random((len(rows), self.features.patches), dtype=np.float32)
         positions = np.argpartition(scores, self.count - 1, axis=1)[:, : self.count]
         patches = self.features.sampled_batch(rows, positions, self.device)
         noise = torch.randn(patches.shape, generator=self._noise, device=self.device) * self.sigma
-        return patches, noise, torch.from_numpy(positions)
+        return Draw(rows, positions, patches, noise)
 
 
 def check_trainable(features: FeatureView, batch_size: int) -> int:

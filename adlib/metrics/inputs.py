@@ -93,7 +93,7 @@ def _to_numpy(data: Any) -> np.ndarray:
     try:
         return tensor.numpy()
     except TypeError:  # bfloat16 has no NumPy type; float32 holds each of its values exactly
-        return tensor.half().numpy()
+        return tensor.float().numpy()
 
 
 def _real(scores: np.ndarray, name: str) -> np.ndarray:

@@ -41,7 +41,8 @@ def test_draws_are_stratified_and_from_the_given_images() -> None:
     seen = []
 
     def record(scores: np.ndarray, truth: np.ndarray) -> float:
-        assert set(scores[truth]) <= set(a[labels]) and set(scores[~truth]) <= set(a[~labels])
+        assert set(scores[truth]) <= set(a[labels])
+        assert set(scores[~truth]) <= set(a[~labels])
         seen.append((truth.sum(), truth.size, len(set(scores))))
         return 0.0
 

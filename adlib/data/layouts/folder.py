@@ -1,9 +1,9 @@
 """Any tree in MVTec-AD's layout, with or without pixel masks.
 
-    <root>/<category>/train/good/*            normal images
-    <root>/<category>/test/good/*             normal images
-    <root>/<category>/test/<defect>/*         anomalous images
-    <root>/<category>/ground_truth/<defect>/<stem>_mask.*   or <stem>.*   (optional as a whole)
+<root>/<category>/train/good/*            normal images
+<root>/<category>/test/good/*             normal images
+<root>/<category>/test/<defect>/*         anomalous images
+<root>/<category>/ground_truth/<defect>/<stem>_mask.*   or <stem>.*   (optional as a whole)
 """
 
 from pathlib import Path
@@ -36,7 +36,9 @@ def records(root: Path, category: str) -> list[Record]:
     if strangers:
         raise DataError(f"{base / 'train'}: only {GOOD!r} belongs here, found {', '.join(strangers)}")
     if not (base / "test").is_dir():
-        raise DataError(f"{base}: no folder 'test'; it must hold {GOOD!r} and a folder for each kind of defect")
+        raise DataError(
+            f"{base}: no folder 'test'; it must hold {GOOD!r} and a folder for each kind of defect"
+        )
     masks = _masks(base / "ground_truth")
     found: list[Record] = []
     for split, folder in [("train", base / "train" / GOOD)] + [("test", f) for f in _folders(base / "test")]:
@@ -77,7 +79,9 @@ def _masks(folder: Path) -> dict[tuple[str, str], Path] | None:
 
 def _check_every_mask_used(masks: dict[tuple[str, str], Path], found: list[Record], base: Path) -> None:
     used = {(record.defect, Path(record.path).stem) for record in found}
-    orphans = sorted(str(file.relative_to(base)) for key, file in masks.items() if key not in used and key[0] != GOOD)
+    orphans = sorted(
+        str(file.relative_to(base)) for key, file in masks.items() if key not in used and key[0] != GOOD
+    )
     if orphans:
         raise DataError(f"{base}: {len(orphans)} masks without an image: {', '.join(orphans[:5])}")
 

@@ -1,0 +1,40 @@
+# Two commands need nothing else on a fresh machine: `make repro` and `make test`.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# Stages call `python`: the virtual environment's, also when it is not activated.
+RUN := PATH="$(abspath $(BIN)):$$PATH"
+INSTALLED := $(VENV)/.installed
+
+.PHONY: help repro test check format bench clean
+
+help:  ## show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+repro: $(INSTALLED)  ## run the pipeline and build report/index.html
+	$(RUN) dvc repro
+	@echo "open report/index.html"
+
+test: check  ## lint, types and tests
+	$(RUN) pytest
+
+check: $(INSTALLED)  ## lint and types only
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(RUN) pyright
+
+format: $(INSTALLED)  ## format and sort imports
+	$(RUN) ruff check --fix .
+	$(RUN) ruff format .
+
+bench: $(INSTALLED)  ## measure metric speed
+	$(RUN) python benchmarks/metrics_speed.py
+
+clean:  ## remove outputs and the virtual environment (not the store)
+	rm -rf $(VENV) outputs data report/index.html
+
+$(INSTALLED): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=24'
+	$(BIN)/python -m pip install --quiet -e '.[samples,dev]'
+	@touch $@

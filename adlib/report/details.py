@@ -1,0 +1,140 @@
+"""Everything in the report that is not a metric: counts, paired tests, weights, seconds, the colour bar."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from markupsafe import Markup
+
+from adlib.data.contaminate import Splits
+from adlib.io import read_json
+from adlib.report import svg
+from adlib.report.images import FitImages, FitName, PairedTest, WeightSummary, paired_test, summarise_weights
+from adlib.report.pictures import heat_colours
+from adlib.report.results import Results, noise_key, require
+from adlib.report.verdict import ranking
+
+# Keyed by category and method.
+Images = Mapping[tuple[str, str], Mapping[FitName, FitImages]]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Images of a category; `train` has a number of images a noise level."""
+
+    category: str
+    train: list[int]
+    test_normal: int
+    test_anomalous: int
+
+
+def count_rows(results: Results, images: Images, splits: Mapping[str, Splits]) -> list[Counts]:
+    """How many images each category trains on and tests."""
+    rows = []
+    for category in results.categories:
+        fit = next(iter(images[category, results.methods[0]].values()))
+        train = {s.noise: len(s.ids) for s in splits[category].training_sets}
+        anomalous = int(fit.test_labels.sum())
+        rows.append(
+            Counts(category, [train[level] for level in results.levels], len(fit.test_ids) - anomalous, anomalous)
+        )
+    return rows
+
+
+@dataclass(frozen=True)
+class Paired:
+    """The leader against the runner-up on one category, first seed."""
+
+    noise: float
+    category: str
+    leader: str
+    other: str
+    test: PairedTest
+
+
+def paired_rows(results: Results, images: Images) -> list[Paired]:
+    """DeLong's test at the lowest and the highest noise level; nothing with a single method."""
+    rows = []
+    for level in dict.fromkeys((min(results.levels), max(results.levels))):
+        order, _ = ranking(results, level)
+        if len(order) < 2:
+            continue
+        first, second = (results.methods[m] for m in order[:2])
+        fit = noise_key(level), results.seeds[0]
+        for category in results.categories:
+            test = paired_test(images[category, first][fit], images[category, second][fit])
+            if test is not None:
+                rows.append(Paired(level, category, first, second, test))
+    return rows
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A row of the table on weights."""
+
+    category: str
+    method: str
+    noise: float
+    summary: WeightSummary
+
+
+def weight_rows(results: Results, images: Images) -> list[Weights]:
+    """How weights treat injected anomalies, for every method that gives weights and every dirty level."""
+    rows = []
+    for category in results.categories:
+        for method in results.methods:
+            for level in sorted(results.levels):
+                fits = [images[category, method][noise_key(level), seed] for seed in results.seeds]
+                summary = summarise_weights(fits)
+                if summary is not None:
+                    rows.append(Weights(category, method, level, summary))
+    return rows
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of a category and method, mean over fits; `device` is empty where it was not recorded."""
+
+    category: str
+    method: str
+    fit: float
+    score: float
+    images_per_second: float
+    device: str
+
+
+def timing_rows(results: Results, outputs: Path, splits: Mapping[str, Splits]) -> list[Timing]:
+    """How long fits and scoring took, for the fits that params.yaml names."""
+    rows = []
+    for category in results.categories:
+        names = [
+            s.name for s in splits[category].training_sets if s.noise in results.levels and s.seed in results.seeds
+        ]
+        for method in results.methods:
+            seconds = read_json(require(outputs / "timing" / category / f"{method}.json"))
+            fits = [seconds[name] for name in names]
+            fit, score = (float(np.mean([f[part] for f in fits])) for part in ("fit", "score"))
+            devices = sorted({f["device"] for f in fits if "device" in f})
+            speed = len(splits[category].test) / score if score > 0 else float("nan")
+            rows.append(Timing(category, method, fit, score, speed, ", ".join(devices)))
+    return rows
+
+
+def colour_bar(stops: int = 13) -> Markup:
+    """The colour scale of the heat maps as a small SVG."""
+    colours = heat_colours(np.linspace(0, 1, stops))
+    gradient = [
+        svg.tag("stop", offset=f"{i / (stops - 1):.3f}", stop_color="#" + bytes(colour).hex())
+        for i, colour in enumerate(colours)
+    ]
+    return Markup(
+        svg.tag(
+            "svg",
+            svg.tag("defs", svg.tag("linearGradient", *gradient, id="inferno")),
+            svg.tag("rect", width=120, height=12, rx=2, fill="url(#inferno)"),
+            viewBox="0 0 120 12",
+            class_="bar",
+            aria_hidden="true",
+        )
+    )

@@ -1,0 +1,122 @@
+"""Examples for the report, made by `evaluate`: the one stage that sees images, scores and labels together.
+
+The report itself reads `gallery.json` only, so it can be made where the images and sealed labels are gone.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from adlib.data.contaminate import TrainingSet
+from adlib.data.images import read_rgb, resize_rgb
+from adlib.data.manifest import Label, Sample
+from adlib.fits import FitScores
+from adlib.io import write_json
+from adlib.report.pictures import draw_outline, encode, overlay, shrink, shrink_mask
+from adlib.scoring import pixel_maps
+
+EXAMPLES = 4  # of each kind
+LOWEST = 6  # training images
+# Colours run from the median to this quantile of the patch scores of normal test images: brightest means
+# "as abnormal as 1 patch in 1000 of normal images, or more". One scale a category and method.
+SCALE = (0.5, 0.999)
+# Base64 adds a third: a report of 15 categories and 5 methods stays below 15 MB.
+BUDGET = 135_000
+
+
+def reference_fit(training_sets: Sequence[TrainingSet]) -> TrainingSet:
+    """The fit that the gallery shows: the highest noise level, the first seed."""
+    return max(training_sets, key=lambda s: s.noise)  # the first of equals
+
+
+def choose(scores: np.ndarray, anomalous: np.ndarray) -> dict[str, np.ndarray]:
+    """Telling examples among T test images, as indices, the most telling first.
+
+    Args:
+        scores: `(T,)`, higher is more anomalous.
+        anomalous: `(T,)` bool.
+
+    Returns:
+        `hits` (highest anomalies), `misses` (lowest anomalies, none of them a hit) and `false_alarms`
+        (highest normals); at most `EXAMPLES` each.
+    """
+    order = np.argsort(-scores, kind="stable")
+    defects, normals = order[anomalous[order]], order[~anomalous[order]]
+    hits = defects[: (len(defects) + 1) // 2][:EXAMPLES]
+    misses = defects[(len(defects) + 1) // 2 :][::-1][:EXAMPLES]
+    return {"hits": hits, "misses": misses, "false_alarms": normals[:EXAMPLES]}
+
+
+def write_gallery(
+    path: str | Path,
+    training_set: TrainingSet,
+    scores: FitScores,
+    *,
+    samples: Mapping[str, Sample],
+    labels: Mapping[str, Label],
+    masks: np.ndarray | None,
+    root: Path,
+    keep_aspect: bool,
+) -> None:
+    """Choose and render the examples of one category and method.
+
+    Args:
+        path: the JSON file to write.
+        training_set: the fit's, usually `reference_fit`.
+        scores: the fit's.
+        samples: the manifest by id.
+        labels: the sealed labels by id.
+        masks: `(T, size, size)` bool in the order of `scores.test`, or None.
+        root: the folder that the manifest's paths are relative to.
+        keep_aspect: as in params.yaml; pictures are shown as the network sees them.
+    """
+    anomalous = np.array([labels[id].anomalous for id in scores.test])
+    low, high = (float(q) for q in np.quantile(scores.patch[~anomalous], SCALE))
+    entries: list[tuple[str, dict[str, Any]]] = []
+    pictures: list[np.ndarray] = []
+
+    def frame(id: str) -> np.ndarray:
+        return resize_rgb(read_rgb(root / samples[id].path), scores.image_size, keep_aspect)
+
+    def describe(id: str) -> dict[str, Any]:
+        label = labels[id]
+        return {"id": id, "path": samples[id].path, "defect": label.defect, "anomalous": label.anomalous}
+
+    for group, chosen in choose(scores.image, anomalous).items():
+        maps = pixel_maps(scores.patch[chosen], scores.grid, scores.image_size)
+        for i, heat in zip(chosen, maps, strict=True):
+            rgb, mask = frame(scores.test[i]), None if masks is None else masks[i]
+            pictures.append(panels(rgb, (heat - low) / max(high - low, np.finfo(float).tiny), mask))
+            score = float(scores.image[i])
+            # How far the image is on the wrong (or right) side, in numbers that all methods share.
+            above = float((scores.image[anomalous != anomalous[i]] < score).mean())
+            outlined = mask is not None and bool(mask.any())
+            entries.append((group, describe(scores.test[i]) | {"score": score, "above": above, "mask": outlined}))
+    if scores.weight is not None:
+        for i in np.argsort(scores.weight, kind="stable")[:LOWEST]:
+            pictures.append(shrink(frame(scores.train[i])))
+            entries.append(("low_weights", describe(scores.train[i]) | {"weight": float(scores.weight[i])}))
+    groups: dict[str, list[dict[str, Any]]] = {"hits": [], "misses": [], "false_alarms": [], "low_weights": []}
+    for (group, entry), jpeg in zip(entries, encode(pictures, BUDGET), strict=True):
+        groups[group].append(entry | {"jpeg": jpeg})
+    scale = {"low": low, "high": high, "quantiles": SCALE}
+    write_json(path, {"noise": training_set.noise, "seed": training_set.seed, "scale": scale, "groups": groups})
+
+
+def panels(rgb: np.ndarray, heat: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+    """The picture, and beside it the heat map with the true mask's outline.
+
+    Args:
+        rgb: `(S, S, 3)` uint8.
+        heat: `(S, S)`, 0 and 1 are the ends of the colour scale.
+        mask: `(S, S)` bool, or None.
+
+    Returns:
+        `(PANEL, 2 * PANEL, 3)` uint8.
+    """
+    heated = shrink(overlay(rgb, heat))
+    if mask is not None and mask.any():
+        heated = draw_outline(heated, shrink_mask(mask))
+    return np.concatenate([shrink(rgb), heated], axis=1)

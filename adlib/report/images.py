@@ -1,0 +1,102 @@
+"""What the rows of images.csv add to the metrics: counts, paired tests, and how well weights find dirt."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from adlib.io import read_csv
+from adlib.metrics import auroc, delong_test
+from adlib.report.results import evaluation, require
+
+# (noise as written in images.csv, seed)
+FitName = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class FitImages:
+    """The images of one fit.
+
+    Attributes:
+        test_ids: T ids.
+        test_labels: `(T,)` bool, True for anomalous.
+        test_scores: `(T,)`.
+        train_labels: `(S,)` bool, True for an injected anomaly.
+        weights: `(S,)` of the training images, or None where the method gives none.
+    """
+
+    test_ids: tuple[str, ...]
+    test_labels: np.ndarray
+    test_scores: np.ndarray
+    train_labels: np.ndarray
+    weights: np.ndarray | None
+
+
+def read_images(outputs: Path, category: str, method: str) -> dict[FitName, FitImages]:
+    """The images of every fit of a category and method."""
+    fits: dict[FitName, dict[str, list[dict[str, str]]]] = defaultdict(lambda: {"test": [], "train": []})
+    for row in read_csv(require(evaluation(outputs, category, method) / "images.csv")):
+        fits[row["noise"], int(row["seed"])][row["split"]].append(row)
+    return {name: _fit(rows["test"], rows["train"]) for name, rows in fits.items()}
+
+
+def _fit(test: list[dict[str, str]], train: list[dict[str, str]]) -> FitImages:
+    weighted = bool(train) and all(row["weight"] for row in train)
+    return FitImages(
+        tuple(row["id"] for row in test),
+        np.array([row["label"] == "1" for row in test], dtype=bool),
+        np.array([float(row["score"]) for row in test]),
+        np.array([row["label"] == "1" for row in train], dtype=bool),
+        np.array([float(row["weight"]) for row in train]) if weighted else None,
+    )
+
+
+@dataclass(frozen=True)
+class WeightSummary:
+    """How a method's weights treat injected anomalies, mean over fits.
+
+    `found` is the probability that a random injected image weighs less than a random clean one.
+    """
+
+    injected: int
+    clean: int
+    injected_weight: float
+    clean_weight: float
+    found: float
+
+
+def summarise_weights(fits: list[FitImages]) -> WeightSummary | None:
+    """The summary over the fits of one noise level, or None without weights or without injected images."""
+    weighted = [(fit.train_labels, fit.weights) for fit in fits if fit.weights is not None]
+    weighted = [(labels, w) for labels, w in weighted if labels.any() and not labels.all()]
+    if not weighted:
+        return None
+    labels = weighted[0][0]
+    return WeightSummary(
+        int(labels.sum()),
+        int((~labels).sum()),
+        float(np.mean([np.median(w[labels]) for labels, w in weighted])),
+        float(np.mean([np.median(w[~labels]) for labels, w in weighted])),
+        float(np.mean([auroc(-w, labels) for labels, w in weighted])),
+    )
+
+
+@dataclass(frozen=True)
+class PairedTest:
+    """DeLong's test on the images of one category: difference in AUROC with its 95 % interval, and p."""
+
+    difference: float
+    low: float
+    high: float
+    p_value: float
+
+
+def paired_test(a: FitImages, b: FitImages) -> PairedTest | None:
+    """Compare two methods on the same test images; None where a class has fewer than two of them."""
+    counts = int(a.test_labels.sum()), int((~a.test_labels).sum())
+    if a.test_ids != b.test_ids or min(counts) < 2:
+        return None
+    result = delong_test(a.test_scores, b.test_scores, a.test_labels)
+    half = 1.96 * result.standard_error
+    return PairedTest(result.difference, result.difference - half, result.difference + half, result.p_value)

@@ -1,0 +1,78 @@
+"""Where the numbers of a report come from: code, versions, data and settings."""
+
+import hashlib
+import platform
+import subprocess
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import adlib
+from adlib.config import Params
+from adlib.io import read_json
+from adlib.report.results import evaluation, require
+
+PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "scikit-learn", "pillow", "dvc")
+UNKNOWN = "unknown"
+SHOWN_CHANGES = 8
+
+
+def command(arguments: Sequence[str], folder: Path) -> str | None:
+    """What a command prints, or None where it is missing, fails or takes too long."""
+    try:
+        done = subprocess.run(arguments, cwd=folder, capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.rstrip("\n")
+
+
+def git_state(folder: Path) -> list[tuple[str, str]]:
+    """The commit of a work tree, and what `git status` says differs from it."""
+    revision = command(["git", "log", "-1", "--format=%H (%cs)"], folder)
+    status = command(["git", "status", "--porcelain", "--untracked-files=no"], folder)
+    if revision is None or status is None:
+        return [("Git revision", UNKNOWN)]
+    changed = [line[3:] for line in status.splitlines()]
+    text = ", ".join(changed[:SHOWN_CHANGES]) or "none"
+    if len(changed) > SHOWN_CHANGES:
+        text += f" and {len(changed) - SHOWN_CHANGES} more"
+    return [("Git revision", revision), ("Uncommitted changes", text)]
+
+
+def software(folder: Path, device: str) -> list[tuple[str, str]]:
+    """Versions of everything that could move a number."""
+    return [
+        ("adlib", adlib.__version__),
+        *git_state(folder),
+        ("Python", platform.python_version()),
+        *((name, _version(name)) for name in PACKAGES),
+        ("System", f"{platform.system()} {platform.machine()}"),
+        ("Device", device),
+    ]
+
+
+def data_rows(params: Params, outputs: Path) -> list[tuple[str, str, str, str, str]]:
+    """A row a category: its name, splits' sha256, backbone weights' sha256, feature key, vanished masks.
+
+    The splits hold the sha256 of every image file that was trained on or tested: their hash covers the data.
+    """
+    rows = []
+    for category in params.dataset.categories:
+        features = read_json(require(outputs / "features" / category / "features.json"))
+        splits = require(outputs / "contaminate" / f"{category}.json")
+        metrics = read_json(require(evaluation(outputs, category, params.methods.names[0]) / "metrics.json"))
+        rows.append((
+            category,
+            hashlib.sha256(splits.read_bytes()).hexdigest(),
+            features["weights_sha256"],
+            features["key"],
+            str(metrics["vanished_masks"]),
+        ))  # fmt: skip
+    return rows
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,20 @@
+"""report: every evaluation that params.yaml names -> index.html, results.csv and summary.json."""
+
+import sys
+from pathlib import Path
+
+from adlib.config import load_params
+from adlib.progress import say
+from adlib.report.build import write_report
+from adlib.stage import stage
+
+
+@stage
+def main() -> None:
+    folder = Path("report")
+    write_report(load_params(), Path("outputs"), folder, Path("params.yaml"))
+    say(f"wrote {folder / 'index.html'}")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
