@@ -104,8 +104,8 @@ def adaptive_lambda(cov: Tensor | np.ndarray, lambda0: float, gamma: float) -> f
 
 
 def weighted_mean(losses: Tensor, weights: Tensor) -> Tensor:
-    """`sum_i w_i L_i / sum_i w_i`: CoMet eq. 3 as a mean, so that a step does not grow with the batch."""
-    return (weights * losses).sum() / weights.sum()
+    """`sum_i w_i L_i / sum_i w_i` over the last axis: CoMet eq. 3 as a mean, whatever the batch size."""
+    return (weights * losses).sum(-1) / weights.sum(-1)
 
 
 class LossWindow:

@@ -6,10 +6,11 @@ DVC accepts any value for a key (`kappa=abc` included), so every stage reads its
 
 import difflib
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -28,10 +29,16 @@ class ParamsError(UserError):
     """params.yaml does not fit the schema; the message has one line a problem."""
 
 
+def _odd(number: int) -> int:
+    if number % 2 == 0:
+        raise ValueError("should be odd")
+    return number
+
+
 class Block(BaseModel):
     """A block of params.yaml: frozen, no unknown keys, no silent conversions."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class DatasetParams(Block):
@@ -62,9 +69,9 @@ class BackboneParams(Block):
     out_indices: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
     weights: Annotated[str, Field(min_length=1)]
     sha256: Sha256 | None
-    patch_size: Literal[1, 3, 5, 7]
-    pretrain_dim: Count
-    target_dim: Count
+    patch_size: Annotated[int, Field(ge=1, le=15), AfterValidator(_odd)]
+    pretrain_dim: Count | None
+    target_dim: Count | None
     batch_size: Count
 
 
@@ -91,6 +98,18 @@ class PatchCoreParams(Block):
     neighbours: Count
 
 
+class PriorParams(Block):
+    """Neighbourhood density before training (`adlib.methods.prior`; not in the paper)."""
+
+    enabled: bool
+    patches: Count
+    bank: Count
+    neighbours: Count
+    top: Count
+    image_power: Positive
+    patch_power: Positive
+
+
 class CometParams(Block):
     """Soft confident learning and MAML (CoMet eq. 1-9)."""
 
@@ -102,6 +121,7 @@ class CometParams(Block):
     inner_steps: Count
     inner_lr: Positive
     second_order: bool
+    prior: PriorParams
 
 
 class CometSettings(Block):
@@ -150,11 +170,15 @@ class Params(Block):
         for key, values in {
             "seeds": self.seeds,
             "dataset.categories": self.dataset.categories,
-            "noise.levels": self.noise.levels,
+            # As a fit's folder is named by it.
+            "noise.levels": tuple(f"{level:g}" for level in self.noise.levels),
             "methods": self.methods.names,
         }.items():
             if len(set(values)) != len(values):
                 raise ValueError(f"{key}: every entry may stand once, got {list(values)}")
+        if list(self.backbone.out_indices) != sorted(set(self.backbone.out_indices)):
+            found = list(self.backbone.out_indices)
+            raise ValueError(f"backbone.out_indices: must increase (the finest level first), got {found}")
         if not self.methods.names:
             raise ValueError("methods: plain and confident are both empty; name at least one method")
         return self
@@ -172,15 +196,23 @@ def load_params(path: str | Path = "params.yaml") -> Params:
     """
     try:
         raw = YAML(typ="safe", pure=True).load(Path(path))
-    except FileNotFoundError:
-        raise ParamsError(f"{path}: no such file; run from the project's root") from None
-    except YAMLError as error:
+    except OSError as error:
+        raise ParamsError(f"{path}: {error.strerror}; run from the project's root") from None
+    except (YAMLError, ValueError) as error:  # ValueError: a date such as 2021-13-01
         raise ParamsError(f"{path}: not valid YAML: {error}") from None
     try:
         # Through JSON: strict mode then takes a list for a tuple, and still no string for a number.
-        return Params.model_validate_json(json.dumps(raw))
+        # A date, which JSON does not know, is shown as the user wrote it.
+        return Params.model_validate_json(json.dumps(raw, default=str))
     except ValidationError as error:
-        lines = [f"{path}: {_describe(problem)}" for problem in error.errors(include_url=False)]
+        problems = error.errors(include_url=False)
+        # A list that is too short only because its entries are wrong is no problem of its own.
+        inner = {problem["loc"][:-1] for problem in problems}
+        lines = [
+            f"{path}: {_describe(problem)}"
+            for problem in problems
+            if problem["type"] != "too_short" or problem["loc"] not in inner
+        ]
         raise ParamsError("\n".join(lines)) from None
 
 
@@ -194,10 +226,11 @@ def _describe(problem: Any) -> str:
         return f"{key}: unknown key; allowed here: {', '.join(allowed)}{hint}"
     if problem["type"] == "missing":
         return f"{key}: required key is missing; add it (the committed params.yaml has every key)"
-    message = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    if not key:
+    # Pydantic's words, less its names for Python's types.
+    message = re.sub(r"^(Input|Tuple|String|Value error,) | after validation.*", "", problem["msg"])
+    if not key and problem["type"] == "value_error":  # a check over several keys names them itself
         return message
-    return f"{key}: {message}, got {problem['input']!r}"
+    return f"{key or 'the file'}: {message}, got {problem['input']!r}"
 
 
 def _keys(location: tuple[Any, ...]) -> list[str]:

@@ -42,12 +42,16 @@ def check_all() -> Iterator[Finding]:
         return
     yield Finding("params.yaml", True, f"{params.dataset.name}, {', '.join(params.methods.names)}")
     checks: list[tuple[str, Callable[[Params], Finding]]] = [
-        ("device", _device), ("data", _data), ("weights", _weights), ("store", _store), ("dvc", _dvc),
-    ]  # fmt: skip
+        ("device", _device),
+        ("data", _data),
+        ("weights", _weights),
+        ("store", _store),
+        ("pipeline", _pipeline),
+    ]
     for what, check in checks:
         try:
             yield check(params)
-        except UserError as error:
+        except (UserError, ImportError, OSError) as error:
             yield Finding(what, False, str(error))
 
 
@@ -107,25 +111,25 @@ def _store(_params: Params) -> Finding:
     if root is None:
         return Finding("store", True, "off (ADLIB_CACHE=off): everything is computed anew")
     existing = next(path for path in (root, *root.parents) if path.exists())
-    if not os.access(existing, os.W_OK):
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
         return Finding(
-            "store", False, f"{root} is not writable", "set ADLIB_CACHE to a writable folder, or to off"
+            "store", False, f"{root} is not a writable folder", "set ADLIB_CACHE to one that is, or to off"
         )
     free = shutil.disk_usage(existing).free / 2**30
     remedy = "" if free > 5 else "free some disk space, or set ADLIB_CACHE to another disk"
     return Finding("store", not remedy, f"{root}, {free:.0f} GiB free", remedy)
 
 
-def _dvc(_params: Params) -> Finding:
+def _pipeline(_params: Params) -> Finding:
     if not Path(".dvc").is_dir():
-        return Finding("dvc", False, "no .dvc folder here", "run from the root of the project's clone")
+        return Finding("pipeline", False, "no .dvc folder here", "run from the root of the project's clone")
     result = subprocess.run(
         [sys.executable, "-m", "dvc", "status", "-q"], capture_output=True, text=True, check=False
     )
     if result.returncode == 0:
-        return Finding("dvc", True, "every stage is up to date")
+        return Finding("pipeline", True, "every stage is up to date")
     if result.returncode == 1:
-        return Finding("dvc", True, "some stages are not up to date: `dvc repro` runs them")
+        return Finding("pipeline", True, "some stages are not up to date: `dvc repro` runs them")
     return Finding(
-        "dvc", False, (result.stderr or "dvc status failed").strip().splitlines()[-1], "run `dvc status`"
+        "pipeline", False, (result.stderr or "dvc status failed").strip().splitlines()[-1], "run `dvc status`"
     )

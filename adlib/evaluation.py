@@ -15,6 +15,7 @@ from adlib.fits import FitScores, load_scores
 from adlib.io import atomic_directory, write_csv, write_json
 from adlib.metrics import image_metrics, pixel_metrics
 from adlib.progress import say
+from adlib.report.gallery import reference_fit, write_gallery
 from adlib.scoring import pixel_maps
 
 IMAGE_COLUMNS = ("noise", "seed", "id", "path", "split", "label", "defect", "score", "weight")
@@ -39,7 +40,8 @@ class TestSet:
 def evaluate(params: Params, category: str, fetched: Path, splits: Path, fits: Path, out: Path) -> None:
     """Measure every fit of one category and method.
 
-    Writes `metrics.json` (a list of noise, seed, metric, value) and `images.csv` (a row an image and fit).
+    Writes `metrics.json` (a list of noise, seed, metric, value), `images.csv` (a row an image and fit) and
+    `gallery.json` (examples for the report).
     """
     samples = {sample.id: sample for sample in read_manifest(fetched / "manifest.csv")}
     labels = read_labels(fetched / "labels.csv")
@@ -50,18 +52,31 @@ def evaluate(params: Params, category: str, fetched: Path, splits: Path, fits: P
         say(
             f"{category}: {test.vanished} masks vanish at {params.image_size} pixels (their images still count)"
         )
+    shown = reference_fit(plan.training_sets)
     measured, rows = [], []
-    for training_set in plan.training_sets:
-        scores = load_scores(fits / training_set.name)
-        if scores.test != plan.test:
-            raise DataError(f"{fits / training_set.name}: scores of other test images; rerun the train stage")
-        for metric, value in measure(scores, test).items():
-            measured.append(
-                {"noise": training_set.noise, "seed": training_set.seed, "metric": metric, "value": value}
-            )
-        rows.extend(image_rows(training_set, scores, samples, labels))
     with atomic_directory(out) as temporary:
-        write_json(temporary / "metrics.json", {"vanished_masks": test.vanished, "metrics": measured})
+        for training_set in plan.training_sets:
+            scores = load_scores(fits / training_set.name)
+            if scores.test != plan.test:
+                raise DataError(f"{fits / training_set.name}: scores of other images; rerun the train stage")
+            for metric, value in measure(scores, test).items():
+                measured.append(
+                    {"noise": training_set.noise, "seed": training_set.seed, "metric": metric, "value": value}
+                )
+            rows.extend(image_rows(training_set, scores, samples, labels))
+            if training_set is shown:
+                write_gallery(
+                    temporary / "gallery.json",
+                    training_set,
+                    scores,
+                    samples=samples,
+                    labels=labels,
+                    masks=test.masks,
+                    root=root,
+                    keep_aspect=params.keep_aspect,
+                )
+        found = {"features_key": scores.features_key, "weights_sha256": scores.weights_sha256}
+        write_json(temporary / "metrics.json", {"vanished_masks": test.vanished, **found, "metrics": measured})
         write_csv(temporary / "images.csv", IMAGE_COLUMNS, rows)
 
 

@@ -21,6 +21,8 @@ class FitScores:
         patch: `(T, N)` patch scores on `grid`.
         grid: rows and columns of patches.
         image_size: side of the square frame in pixels.
+        features_key: identity of the features.
+        weights_sha256: identity of the backbone's weights.
         train: ids of the S training images.
         weight: `(S,)` confidence weights, or None.
         train_score: `(S,)` confidence scores of the training images, or None.
@@ -31,6 +33,8 @@ class FitScores:
     patch: np.ndarray
     grid: tuple[int, int]
     image_size: int
+    features_key: str
+    weights_sha256: str
     train: tuple[str, ...]
     weight: np.ndarray | None
     train_score: np.ndarray | None
@@ -46,6 +50,8 @@ def load_scores(folder: str | Path) -> FitScores:
         arrays["patch"],
         (rows, columns),
         info["image_size"],
+        info["features_key"],
+        info["weights_sha256"],
         tuple(info["train"]),
         arrays.get("train_weight"),
         arrays.get("train_score"),

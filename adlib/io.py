@@ -28,19 +28,31 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 
 @contextmanager
-def atomic_directory(path: str | Path) -> Iterator[Path]:
-    """A temporary folder beside `path`; takes the place of `path` if the block succeeds."""
+def atomic_directory(path: str | Path, *, first_wins: bool = False) -> Iterator[Path]:
+    """A temporary folder beside `path`; takes the place of `path` if the block succeeds.
+
+    With `first_wins`, a folder that another process has put there meanwhile stays and this one is dropped.
+    """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
-    try:
-        yield temporary
-        temporary.chmod(0o755)
-        if target.exists():
-            shutil.rmtree(target)
-        temporary.rename(target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as scratch:
+        new, old = Path(scratch, "new"), Path(scratch, "old")
+        new.mkdir()
+        yield new
+        # A folder cannot be renamed over another: the old one steps aside and is deleted with the scratch.
+        if target.exists() and not first_wins:
+            target.rename(old)
+        try:
+            new.rename(target)
+        except OSError:
+            if not (first_wins and target.is_dir()):
+                raise
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copy bytes atomically (never a hard link: DVC may later write through it)."""
+    with atomic_path(target) as temporary:
+        shutil.copyfile(source, temporary)
 
 
 def write_json(path: str | Path, value: Any) -> None:

@@ -25,7 +25,7 @@ def pixel_maps(
         `(B, size, size)` float32.
     """
     B, N = patch_scores.shape
-    if N != grid[0] * grid[1]:
+    if grid[0] * grid[1] != N:
         raise ValueError(f"patch_scores: {N} patches do not fill a grid of {grid[0]} x {grid[1]}")
     patches = patch_scores.reshape(B, *grid).astype(np.float64)
     rows, columns = (_axis_matrix(cells, size, sigma) for cells in grid)

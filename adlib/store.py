@@ -15,7 +15,7 @@ from typing import Any
 
 import platformdirs
 
-from adlib.io import atomic_directory, atomic_path
+from adlib.io import atomic_directory, copy_file
 
 
 def content_key(**parts: Any) -> str:
@@ -56,14 +56,8 @@ def stored_folder(kind: str, key: str, make: Callable[[Path], None], target: Pat
         return False
     found = entry.is_dir()
     if not found:
-        with atomic_directory(entry) as temporary:
+        with atomic_directory(entry, first_wins=True) as temporary:
             make(temporary)
     for file in sorted(entry.iterdir()):
         copy_file(file, target / file.name)
     return found
-
-
-def copy_file(source: Path, target: Path) -> None:
-    """Copy bytes atomically (never a hard link: DVC may later write through it)."""
-    with atomic_path(target) as temporary:
-        temporary.write_bytes(source.read_bytes())

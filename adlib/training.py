@@ -75,6 +75,8 @@ class FitJob:
                 "test": self.test,
                 "grid": self.features.info.grid,
                 "image_size": self.features.info.image_size,
+                "features_key": self.features.info.key,
+                "weights_sha256": self.features.info.weights_sha256,
                 "log": fit.log,
             },
         )

@@ -24,7 +24,9 @@ def toy_params(params: Params) -> Params:
     head = params.methods.simplenet.model_copy(
         update={"epochs": 30, "lr_adaptor": 1e-3, "lr_discriminator": 5e-3, "hidden": 64, "batch_size": 8}
     )
-    return params.model_copy(update={"methods": params.methods.model_copy(update={"simplenet": head})})
+    bank = params.methods.patchcore.model_copy(update={"presample": 1000, "coreset": 200})
+    methods = params.methods.model_copy(update={"simplenet": head, "patchcore": bank})
+    return params.model_copy(update={"methods": methods})
 
 
 @pytest.fixture

@@ -64,7 +64,7 @@ def contaminate(
         split_seed: decides which anomalies make up the reserve.
 
     Raises:
-        DataError: a level asks for more anomalies than the reserve holds, or no anomaly is left to test.
+        DataError: a level asks for more anomalies than the reserve holds.
     """
     normals = [s.id for s in samples if s.split == "train"]
     test = [s.id for s in samples if s.split == "test"]
@@ -87,7 +87,7 @@ def added_anomalies(level: float, normals: int) -> int:
 
 
 def draw_reserve(anomalies: Sequence[Label], fraction: float, seed: int) -> list[str]:
-    """`floor(fraction * n)` anomalies, each defect's share by largest remainder and at most half of it."""
+    """Up to `floor(fraction * n)` anomalies, each defect's share by largest remainder, at most half of it."""
     strata: dict[str, list[str]] = defaultdict(list)
     for label in sorted(anomalies, key=lambda label: label.id):
         strata[label.defect].append(label.id)
@@ -111,8 +111,8 @@ def _check_levels(levels: Sequence[float], normals: int, pool: int) -> None:
     if needed > pool:
         largest = np.floor(1000 * pool / (normals + pool)) / 1000
         raise DataError(
-            f"noise.levels: {worst:g} adds {needed} anomalies to {normals} normal images, but the reserve holds "
-            f"{pool}; the largest possible level is {largest:g} (raise noise.reserve up to 0.5 or "
+            f"noise.levels: {worst:g} adds {needed} anomalies to {normals} normal images, but the reserve "
+            f"holds {pool}; the largest possible level is {largest:g} (raise noise.reserve up to 0.5 or "
             "dataset.max_test_anomalous, or lower dataset.max_train)"
         )
 

@@ -1,11 +1,12 @@
 """Five kinds of defect, painted over a texture's scene; the arithmetic is restricted as in `textures`.
 
-Every function takes the defect-free scene and returns a `Flaw`: the new scene and the pixels the defect covers.
-Sizes are in pixels, contrasts in units of tone.
+Every function takes the defect-free scene and returns a `Flaw`: the new scene and the pixels the defect
+covers. Sizes are in pixels, contrasts in units of tone.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -29,7 +30,7 @@ UNTINTED = (256, 256, 256)
 
 @dataclass(frozen=True)
 class Flaw:
-    """A scene with a defect, the pixels it covers, those of them seen through a stain, and the stain's tint."""
+    """A scene with a defect, the pixels it covers, those seen through a stain, and the stain's tint."""
 
     scene: Scene
     covers: np.ndarray
@@ -40,10 +41,10 @@ class Flaw:
 def scratch(scene: Scene, draws: Draws) -> Flaw:
     """One to three long thin marks side by side, light or dark, each with a lip of the opposite shade."""
     tone, covers = scene.tone, np.zeros((SIZE, SIZE), bool)
-    contrast = draws.sign() * draws.uniform(0.12, 0.42)
+    contrast = draws.sign() * draws.uniform(0.16, 0.42)
     middle, along = _place(draws, 56.0), _direction(draws)
     length, bow = draws.uniform(45.0, 190.0), draws.uniform(-0.18, 0.18)
-    grain = noise(draws, ROWS / 3.0, COLUMNS / 3.0)
+    grain = noise(draws, 3.0, 3.0)
     for mark in range(1 + draws.below(3)):
         shift = mark * draws.uniform(6.0, 14.0)
         reach = length * draws.uniform(0.6, 1.0)
@@ -72,7 +73,7 @@ def hole(scene: Scene, draws: Draws) -> Flaw:
 
 
 def stain(scene: Scene, draws: Draws) -> Flaw:
-    """A translucent blot of coffee, oil, ink, rust or water with a darker edge, at times with splashes around it."""
+    """A translucent blot of coffee, oil, ink, rust or water with a darker edge, some with splashes around."""
     radius, centre = draws.uniform(13.0, 46.0), _place(draws, 44.0)
     depth = _blob(draws, centre, radius, ragged=0.45)
     for _ in range(draws.below(4)):
@@ -88,7 +89,7 @@ def stain(scene: Scene, draws: Draws) -> Flaw:
 
 
 def cut(scene: Scene, draws: Draws) -> Flaw:
-    """A nearly straight gash, widest in the middle, one lip in the light and one in the shade; every third shallow."""
+    """A nearly straight gash, widest in the middle, with a light and a dark lip; every third is shallow."""
     along, length = _direction(draws), draws.uniform(32.0, 110.0)
     points = _arc(_place(draws, 50.0), along, length, draws.uniform(-0.05, 0.05))
     distance, t, side = _near_curve(points)
@@ -98,7 +99,7 @@ def cut(scene: Scene, draws: Draws) -> Flaw:
     if draws.below(3) == 0:
         inside, material = scene.tone * draws.uniform(0.4, 0.75), scene.material
     else:
-        inside = 0.2 + 0.25 * side * distance / opening + 0.15 * noise(draws, ROWS / 3.0, COLUMNS / 3.0)
+        inside = 0.2 + 0.25 * side * distance / opening + 0.15 * noise(draws, 3.0, 3.0)
         material = np.where(void, VOID, scene.material)
     contrast = draws.uniform(0.05, 0.25) * draws.sign()
     tone = np.where(void, inside, np.where(covers, scene.tone + contrast * side, scene.tone))
@@ -107,10 +108,10 @@ def cut(scene: Scene, draws: Draws) -> Flaw:
 
 def fibre(scene: Scene, draws: Draws) -> Flaw:
     """A foreign thread lying on the surface in loose bends, with its shadow."""
-    point, heading, step = _place(draws, 64.0), _direction(draws), draws.uniform(12.0, 28.0)
+    point, heading, step = _place(draws, 64.0), _direction(draws), draws.uniform(14.0, 32.0)
     walk = [point]
-    for _ in range(5 + draws.below(4)):
-        heading = heading + draws.uniform(-1.3, 1.3) * _across(heading)
+    for _ in range(5 + draws.below(6)):
+        heading = heading + draws.uniform(-1.6, 1.6) * _across(heading)
         heading = heading / np.sqrt(heading[0] * heading[0] + heading[1] * heading[1])
         walk.append(walk[-1] + step * heading)
     points = _spline(np.stack(walk))
@@ -170,7 +171,7 @@ def _arc(middle: np.ndarray, along: np.ndarray, length: float, bow: float) -> np
 
 
 def _spline(control: np.ndarray, steps: int = 6) -> np.ndarray:
-    """Points (row, column) of the uniform cubic B-spline with control points (n >= 4, 2), `steps` to a span."""
+    """Points (row, column) of the uniform cubic B-spline over (n >= 4, 2) controls, `steps` to a span."""
     t = (np.arange(steps) / float(steps))[:, None]
     s = 1.0 - t
     near_a, near_d = s * s * s, t * t * t
@@ -180,10 +181,10 @@ def _spline(control: np.ndarray, steps: int = 6) -> np.ndarray:
 
 
 def _near_curve(points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For every pixel: distance to the polyline (n, 2), place of the nearest point in [0, 1], and side, -1 or 1."""
+    """For every pixel: distance to the polyline (n, 2), place along it in [0, 1], and side, -1 or 1."""
     nearest = np.full((SIZE, SIZE), 4.0 * SIZE * SIZE)
     place, side = np.zeros((SIZE, SIZE)), np.ones((SIZE, SIZE))
-    for k, (start, end) in enumerate(zip(points[:-1], points[1:], strict=True)):
+    for k, (start, end) in enumerate(pairwise(points)):
         dy, dx = end - start
         y, x = ROWS - start[0], COLUMNS - start[1]
         share = np.clip((y * dy + x * dx) / (dy * dy + dx * dx), 0.0, 1.0)

@@ -32,10 +32,14 @@ def fetch(params: DatasetParams, category: str) -> Fetched:
     """
     root = dataset_root(params.name, params.root, params.version)
     records = dataset_records(params.name, root, category)
-    identified, duplicates = drop_duplicates([(sha256_file(root / r.path), r) for r in records])
+    # Empty files are alike without being duplicates: they are bad files, each of them.
+    empty = {record for record in records if not (root / record.path).stat().st_size}
+    identified, duplicates = drop_duplicates(
+        (sha256_file(root / record.path), record) for record in records if record not in empty
+    )
     chosen = cap(split(identified, params, category), params, category)
+    _check_files(root, [record for record in records if record in empty] + [record for _, record in chosen])
     _check_counts(chosen, category)
-    _check_files(root, [record for _, record in chosen])
     samples = [Sample(id, r.path, r.split) for id, r in chosen if r.split is not None]
     labels = [Label(id, r.defect, r.mask, sha256_file(root / r.mask) if r.mask else "") for id, r in chosen]
     return Fetched(samples, labels, duplicates)
@@ -107,7 +111,8 @@ def _check_counts(records: list[tuple[str, Record]], category: str) -> None:
     empty = [name for name, count in needed.items() if not count]
     if empty:
         raise DataError(
-            f"{category}: no {' and no '.join(empty)} image; every one of {', '.join(needed)} is needed"
+            f"{category}: no {' and no '.join(empty)} image; every one of {', '.join(needed)} is needed. "
+            "Where no split is published, dataset.max_train of the normal images train and the rest test"
         )
 
 

@@ -1,13 +1,14 @@
-"""Image and mask files as arrays: one documented meaning for every kind of pixel, one error for every damaged file.
+"""Image and mask files as arrays: one meaning for every kind of pixel, one error for every damaged file.
 
 Files are read by content, not by suffix. What the pixels mean:
 
 * 8-bit grey is repeated in three channels; 1-bit and palette pictures become the colours they show.
-* 16-bit grey is scaled to 8 bits, `round(v / 257)`. Its colour key, if any, is ignored. 16-bit colour keeps each
-  channel's high byte (Pillow's own reduction).
+* 16-bit grey is scaled to 8 bits, `round(v / 257)`. Its colour key, if any, is ignored. 16-bit colour keeps
+  each channel's high byte (Pillow's own reduction).
 * CMYK, YCbCr and HSV become RGB.
 * Alpha, colour keys and transparent palette entries are composited over black: transparent = black.
-* Float and 32-bit pictures have no known range and are refused (32-bit integers within 0..65535 count as 16-bit).
+* Float and 32-bit pictures have no known range and are refused; 32-bit integers within 0..65535 pass as
+  16-bit.
 * Of several frames or pages the first is read.
 * The orientation tag (EXIF, TIFF) is ignored on purpose: masks are drawn on the pixels as they are stored.
 """
@@ -51,8 +52,8 @@ def image_size(path: str | Path) -> tuple[int, int]:
 def read_rgb(path: str | Path) -> np.ndarray:
     """An image as (H, W, 3) uint8; the module's docstring says what becomes of each kind of pixel.
 
-    Raises ImageError for files that are missing, empty, damaged, of another kind or too large to decode safely,
-    and for pixels without a known range.
+    Raises ImageError for files that are missing, empty, damaged, of another kind or too large to decode
+    safely, and for pixels without a known range.
     """
     with _opened(path) as image:
         if image.mode == "F":
@@ -73,28 +74,29 @@ def read_rgb(path: str | Path) -> np.ndarray:
 def read_mask(path: str | Path, shape: tuple[int, int]) -> np.ndarray:
     """A defect mask as (H, W) bool, True where the image is defective.
 
-    Lossless files: every value above 0 is a defect, so class indices and faint marks count as 255 does. Lossy files
-    (JPEG and its like): values from 128 on, because compression leaves traces around the edges. With several
-    channels any one suffices; what is fully transparent is no defect; palette masks count by colour, not by index.
+    Lossless files: every value above 0 is a defect, so class indices and faint marks count as 255 does. Lossy
+    files (JPEG and its like): values from 128 on, because compression leaves traces around the edges. With
+    several channels any one suffices; what is fully transparent is no defect; palette masks count by colour,
+    not by index.
 
-    `shape` is the (H, W) of the image the mask belongs to. Raises ImageError if the mask has another size, and in
-    the cases of `read_rgb` that concern the file.
+    `shape` is the (H, W) of the image the mask belongs to. Raises ImageError if the mask has another size,
+    and in the cases of `read_rgb` that concern the file.
     """
     with _opened(path) as image:
         found = _stored_size(image)
         if found != tuple(shape):
             raise ImageError(
-                f"{path}: the mask is {found[0]} x {found[1]} pixels (height x width), but its image is "
-                f"{shape[0]} x {shape[1]}; pair the mask with its own image, or export it at the image's size."
+                f"{path}: the mask is {found[0]} x {found[1]} pixels (height x width), but its image "
+                f"is {shape[0]} x {shape[1]}; pair it with its own image, or export it in the image's size."
             )
         lossy = image.format in LOSSY_FORMATS or image.info.get("compression") in LOSSY_TIFF
         lowest = LOSSY_THRESHOLD if lossy else 1
         if image.mode == "F" or image.mode.startswith("I"):
-            return _stored_pixels(image) > 0
+            return np.asarray(_stored_pixels(image) > 0)
         if image.has_transparency_data:
             rgba = _stored_pixels(image, "RGBA")
             return (rgba[:, :, :3] >= lowest).any(axis=2) & (rgba[:, :, 3] >= lowest)
-        return (_stored_pixels(image, "RGB") >= lowest).any(axis=2)
+        return np.any(_stored_pixels(image, "RGB") >= lowest, axis=2)
 
 
 def picture_window(shape: tuple[int, int], size: int, keep_aspect: bool = False) -> tuple[slice, slice]:
@@ -121,19 +123,25 @@ def resize_rgb(rgb: np.ndarray, size: int, keep_aspect: bool = False) -> np.ndar
     """
     if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
         raise ValueError(f"rgb must be (H, W, 3) uint8, got {rgb.shape} {rgb.dtype}; read it with read_rgb.")
-    return _resize(rgb, size, keep_aspect, Image.Resampling.BILINEAR)
+    rows, columns = picture_window(rgb.shape[:2], size, keep_aspect)
+    fitted = (columns.stop - columns.start, rows.stop - rows.start)
+    resized = np.array(Image.fromarray(rgb).resize(fitted, Image.Resampling.BILINEAR))
+    return _padded(resized, rows, columns, size)
 
 
 def resize_mask(mask: np.ndarray, size: int, keep_aspect: bool = False) -> np.ndarray:
     """Resize (H, W) bool to (size, size) bool by nearest neighbour, in the geometry of `resize_rgb`.
 
-    Padding repeats the border as it does in the image: a copy of a defective pixel is labelled as the pixel is
+    Padding repeats the border as it does in the image: a copy of a defective pixel is labelled as that pixel
     (`picture_window` tells the padding apart). A small defect can vanish; the caller counts such images.
     Raises ValueError for another shape or type of array, or a size below 1.
     """
     if mask.ndim != 2 or mask.dtype != np.bool_:
         raise ValueError(f"mask must be (H, W) bool, got {mask.shape} {mask.dtype}; read it with read_mask.")
-    return _resize(mask.astype(np.uint8), size, keep_aspect, Image.Resampling.NEAREST).astype(bool)
+    rows, columns = picture_window(mask.shape, size, keep_aspect)
+    nearest_row = _nearest(mask.shape[0], rows.stop - rows.start)
+    nearest_column = _nearest(mask.shape[1], columns.stop - columns.start)
+    return _padded(mask[nearest_row][:, nearest_column], rows, columns, size)
 
 
 def sha256_file(path: str | Path) -> str:
@@ -142,13 +150,15 @@ def sha256_file(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _resize(pixels: np.ndarray, size: int, keep_aspect: bool, resampling: Image.Resampling) -> np.ndarray:
-    """Resize (H, W) or (H, W, C) uint8 to a square, padding it by its own border where needed."""
-    rows, columns = picture_window((pixels.shape[0], pixels.shape[1]), size, keep_aspect)
-    fitted = (columns.stop - columns.start, rows.stop - rows.start)
-    resized = np.array(Image.fromarray(pixels).resize(fitted, resampling))
+def _nearest(length: int, new_length: int) -> np.ndarray:
+    """The old pixel under each new pixel's centre; in integers, so that rounding decides no tie."""
+    return (2 * np.arange(new_length) + 1) * length // (2 * new_length)
+
+
+def _padded(picture: np.ndarray, rows: slice, columns: slice, size: int) -> np.ndarray:
+    """Place (h, w) or (h, w, C) in the given window of a square and repeat its border outwards."""
     padding = [(rows.start, size - rows.stop), (columns.start, size - columns.stop)]
-    return np.pad(resized, padding + [(0, 0)] * (pixels.ndim - 2), mode="edge")
+    return np.pad(picture, padding + [(0, 0)] * (picture.ndim - 2), mode="edge")
 
 
 @contextmanager

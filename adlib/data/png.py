@@ -1,9 +1,9 @@
 """A PNG encoder whose bytes depend on the pixels alone.
 
-The generated samples are identified by the hash of their files, and a compression library may pack the same pixels
-differently from one release or platform to the next (zlib, zlib-ng and others differ at equal levels). So the
-deflate stream is built here: one block with dynamic Huffman codes (RFC 1951, 3.2.7), whose only back reference is a
-run of 258 equal bytes. For filtered, noisy textures that is within a few percent of zlib's level 9.
+The generated samples are identified by the hash of their files, and a compression library may pack the same
+pixels differently from one release or platform to the next (zlib and zlib-ng differ at equal levels). So
+the deflate stream is built here: one block with dynamic Huffman codes (RFC 1951, 3.2.7), whose only back
+reference is a run of 258 equal bytes. For noisy textures that packs as tightly as zlib does.
 """
 
 import heapq
@@ -29,8 +29,9 @@ def encode_png(pixels: np.ndarray, palette: np.ndarray | None = None) -> bytes:
         raise ValueError(f"palette must be (N, 3) uint8, got {palette.shape} {palette.dtype}.")
     if palette is not None and not int(pixels.max()) < len(palette) <= 256:
         raise ValueError(f"palette must have {int(pixels.max()) + 1} to 256 colours, got {len(palette)}.")
-    H, W = pixels.shape
-    header = struct.pack(">IIBBBBB", W, H, 8, GREY if palette is None else PALETTE, 0, 0, 0)
+    height, width = pixels.shape
+    kind = GREY if palette is None else PALETTE
+    header = struct.pack(">IIBBBBB", width, height, 8, kind, 0, 0, 0)
     colours = b"" if palette is None else _chunk(b"PLTE", palette.tobytes())
     data = _zlib_stream(_filtered(pixels))
     return (
@@ -47,7 +48,7 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def _filtered(pixels: np.ndarray) -> bytes:
-    """Each row under the PNG filter (0 none, 1 sub, 2 up, 3 average, 4 Paeth) with the smallest sum of |residuals|."""
+    """Each row under the PNG filter (0 none, 1 sub, 2 up, 3 average, 4 Paeth) with the smallest residuals."""
     x = pixels.astype(np.int64)
     left, up = np.zeros_like(x), np.zeros_like(x)
     left[:, 1:], up[1:] = x[:, :-1], x[:-1]
@@ -92,7 +93,7 @@ def _symbols(data: np.ndarray) -> np.ndarray:
 def _code_lengths(counts: np.ndarray, longest: int) -> np.ndarray:
     """Huffman code length of every symbol, 0 for those that do not occur; none above `longest`."""
     lengths = np.zeros(len(counts), np.int64)
-    heap = [(int(count), symbol, (symbol,)) for symbol, count in enumerate(counts) if count]
+    heap: list[tuple[int, int, tuple[int, ...]]] = [(int(n), s, (s,)) for s, n in enumerate(counts) if n]
     if len(heap) == 1:
         lengths[heap[0][1]] = 1
         return lengths
@@ -107,7 +108,7 @@ def _code_lengths(counts: np.ndarray, longest: int) -> np.ndarray:
 
 
 def _canonical_codes(lengths: np.ndarray) -> np.ndarray:
-    """Code words from their lengths (RFC 1951, 3.2.2), bit-reversed: the stream takes their high bit first."""
+    """Code words from their lengths (RFC 1951, 3.2.2), bit-reversed: the stream takes the high bit first."""
     codes = np.zeros(len(lengths), np.int64)
     code, previous = 0, 0
     for length, symbol in sorted((int(n), s) for s, n in enumerate(lengths) if n):
@@ -118,7 +119,7 @@ def _canonical_codes(lengths: np.ndarray) -> np.ndarray:
 
 
 def _block_header(lengths: np.ndarray) -> np.ndarray:
-    """Bits that open the final block: its kind and the code lengths, themselves Huffman-coded without run lengths."""
+    """Bits that open the final block: its kind, and the code lengths, Huffman-coded without run lengths."""
     sent = np.append(lengths, 1)  # one distance code of one bit
     header_lengths = _code_lengths(np.bincount(sent, minlength=19), longest=7)
     ordered = header_lengths[list(LENGTH_CODE_ORDER)]
@@ -131,7 +132,7 @@ def _block_header(lengths: np.ndarray) -> np.ndarray:
 
 
 def _packed(values: np.ndarray, widths: np.ndarray) -> np.ndarray:
-    """The low `widths[i]` bits of each `values[i]`, lowest bit first, one after another, as an array of 0 and 1."""
+    """The low `widths[i]` bits of each `values[i]`, lowest bit first, one after another, as 0 and 1."""
     ends = np.cumsum(widths)
     position = np.arange(ends[-1]) - np.repeat(ends - widths, widths)
     return ((np.repeat(values, widths) >> position) & 1).astype(np.uint8)

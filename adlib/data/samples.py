@@ -1,12 +1,12 @@
 """The project's own sample set: synthetic textures with exact defect masks, in MVTec-AD's layout.
 
-`python -m adlib.data.samples OUT` writes `OUT/<texture>/{train/good, test/good, test/<defect>}/NNN.png` and, for
-every defective picture, `OUT/<texture>/ground_truth/<defect>/NNN_mask.png` (0/255). A mask marks the pixels that
-differ from the same picture without its defect, no more and no fewer.
+`python -m adlib.data.samples OUT` writes `OUT/<texture>/{train/good, test/good, test/<defect>}/NNN.png`
+and, for every defective picture, `OUT/<texture>/ground_truth/<defect>/NNN_mask.png` (0/255). A mask marks
+the pixels that differ from the same picture without its defect, no more and no fewer.
 
-The same seed gives the same bytes on every machine, because of three things: the random numbers are PCG64's raw
-stream under a SHA-256 seed; the pictures use exactly rounded arithmetic only (see `textures`); and the PNG files are
-packed here, by `png`, not by a compression library.
+The same seed gives the same bytes on every machine, because of three things: the random numbers are PCG64's
+raw stream under a SHA-256 seed; the pictures use exactly rounded arithmetic only (see `textures`); and the
+PNG files are packed by `png`, not by a compression library.
 """
 
 import argparse
@@ -27,9 +27,10 @@ TRAIN_GOOD, TEST_GOOD, TEST_OF_A_DEFECT = 30, 10, 5
 
 README = """# Sample textures
 
-Synthetic pictures of brushed steel, terrazzo and linen, 256 x 256, with five kinds of defect (cut, fibre, hole,
-scratch, stain) and exact pixel masks, in MVTec-AD's folder layout: for each texture 30 normal pictures to train on,
-10 normal and 25 defective ones to test on. Drawn by `adlib/data/samples.py`; no photograph went into them.
+Synthetic pictures of brushed steel, terrazzo and linen, 256 x 256, with five kinds of defect (cut, fibre,
+hole, scratch, stain) and exact pixel masks, in MVTec-AD's folder layout: for each texture 30 normal
+pictures to train on, 10 normal and 25 defective ones to test on. Drawn by `adlib/data/samples.py` without
+any photograph.
 
 Licence: CC0 1.0 (public domain), https://creativecommons.org/publicdomain/zero/1.0/
 
@@ -96,9 +97,9 @@ def generate(root: str | Path, seed: int = 0) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line: `python -m adlib.data.samples OUT [--seed N]`."""
-    parser = argparse.ArgumentParser(prog="python -m adlib.data.samples", description="Draw the sample textures.")
+    parser = argparse.ArgumentParser("python -m adlib.data.samples", description="Draw the sample textures.")
     parser.add_argument("out", type=Path, help="folder to write; an earlier sample set there is replaced")
-    parser.add_argument("--seed", type=int, default=0, help="seed of all pictures (default 0, the committed set)")
+    parser.add_argument("--seed", type=int, default=0, help="0, the default, draws the committed set")
     options = parser.parse_args(arguments)
     try:
         generate(options.out, options.seed)
@@ -107,7 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _draw(item: Item, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A picture and its defect-free twin as palette indices, (256, 256) uint8, and their palette, (N, 3) uint8."""
+    """A picture and its defect-free twin as (256, 256) uint8 palette indices, and their (N, 3) palette."""
     texture = TEXTURES[item.texture]
     ramps = texture.ramps + DEFECT_RAMPS
     scene = texture.paint(Draws(stream_seed(seed, "samples", item.image_path)))
@@ -150,11 +151,11 @@ def _refuse_foreign_files(root: Path) -> None:
     ours = {"README.md"}
     for item in items():
         ours |= {item.image_path, item.mask_path or item.image_path}
-    found = (path for path in root.rglob("*") if not path.is_dir())
-    foreign = sorted(path.relative_to(root).as_posix() for path in found if path.relative_to(root).as_posix() not in ours)
+    found = {path.relative_to(root).as_posix() for path in root.rglob("*") if not path.is_dir()}
+    foreign = sorted(found - ours)
     if foreign:
         raise FileExistsError(
-            f"{root} holds {len(foreign)} files that are no part of the sample set (the first: {foreign[0]}); "
+            f"{root} holds {len(foreign)} files that are no part of the sample set (first: {foreign[0]}); "
             "name a new folder, or move them away."
         )
 

@@ -1,9 +1,9 @@
 """Three synthetic textures, drawn with exactly rounded arithmetic only.
 
-Sums, products, quotients, square roots, comparisons and floors of float64 arrays, element by element: IEEE 754 fixes
-every bit of their results, so a picture is the same on every processor and with every NumPy. There is no sine,
-exponential or power, no matrix product and no reduction of floats whose order could vary. Random numbers come from
-the raw 64-bit stream of PCG64, which NumPy promises to keep.
+Sums, products, quotients, square roots, comparisons and floors of float64 arrays, element by element: IEEE
+754 fixes every bit of their results, so a picture is the same on every processor and with every NumPy.
+There is no sine, exponential or power, no matrix product and no sum over an axis, whose order could vary.
+Random numbers come from the raw 64-bit stream of PCG64, which NumPy promises to keep.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 SIZE = 256
-LATTICE = 256
+# Strength in tone, and thickness and length in pixels, of the streaks of brushed steel.
+BRUSH = ((0.050, 1.1, 60.0), (0.035, 2.2, 150.0), (0.030, 6.0, 260.0), (0.020, 1.0, 9.0))
 ROWS, COLUMNS = np.meshgrid(
     np.arange(SIZE, dtype=np.float64), np.arange(SIZE, dtype=np.float64), indexing="ij"
 )
@@ -26,17 +27,16 @@ class Draws:
 
     def uniform(self, low: float, high: float) -> float:
         """One number in [low, high)."""
-        return float(low + (high - low) * self.array()[0])
+        return float(low + (high - low) * self.array(1)[0])
 
     def array(self, *shape: int) -> np.ndarray:
         """Numbers in [0, 1), multiples of 2^-53."""
-        count = int(np.prod(shape, dtype=np.int64)) if shape else 1
-        units = (self._stream.random_raw(count) >> np.uint64(11)).astype(np.float64) * 2.0**-53
-        return units.reshape(shape or (1,))
+        raw = self._stream.random_raw(int(np.prod(shape)))
+        return ((raw >> np.uint64(11)).astype(np.float64) / 2**53).reshape(shape)
 
     def below(self, count: int) -> int:
         """One of 0 .. count - 1."""
-        return int(self.array()[0] * count)
+        return int(self.array(1)[0] * count)
 
     def sign(self) -> float:
         """-1 or 1."""
@@ -79,26 +79,36 @@ def bump(t: np.ndarray) -> np.ndarray:
     return 4.0 * t * (1.0 - t)
 
 
-def noise(draws: Draws, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Smooth value noise in [-1, 1) at coordinates in lattice cells; repeats after LATTICE cells."""
-    lattice = 2.0 * draws.array(LATTICE, LATTICE) - 1.0
-    shift = draws.array(2) * LATTICE
-    v, u = rows + shift[0], columns + shift[1]
-    i, j = np.floor(v), np.floor(u)
-    fv, fu = smoothstep(v - i), smoothstep(u - j)
-    i0, j0 = i.astype(np.int64) % LATTICE, j.astype(np.int64) % LATTICE
-    i1, j1 = (i0 + 1) % LATTICE, (j0 + 1) % LATTICE
-    above = lattice[i0, j0] + (lattice[i0, j1] - lattice[i0, j0]) * fu
-    below = lattice[i1, j0] + (lattice[i1, j1] - lattice[i1, j0]) * fu
+def noise(draws: Draws, height: float, width: float) -> np.ndarray:
+    """Smooth value noise in [-1, 1): random values at the corners of cells of height x width pixels."""
+    i, fv = _cells(np.arange(SIZE) / height + draws.array(1))
+    j, fu = _cells(np.arange(SIZE) / width + draws.array(1))
+    lattice = 2.0 * draws.array(i[-1] + 2, j[-1] + 2) - 1.0
+    rows = lattice[i] + (lattice[i + 1] - lattice[i]) * fv[:, None]
+    return rows[:, j] + (rows[:, j + 1] - rows[:, j]) * fu
+
+
+def noise_at(draws: Draws, v: np.ndarray, u: np.ndarray) -> np.ndarray:
+    """The same noise at any coordinates, counted in cells, rather than on the grid of pixels."""
+    (i, fv), (j, fu) = _cells(v - v.min()), _cells(u - u.min())
+    lattice = 2.0 * draws.array(i.max() + 2, j.max() + 2) - 1.0
+    above = lattice[i, j] + (lattice[i, j + 1] - lattice[i, j]) * fu
+    below = lattice[i + 1, j] + (lattice[i + 1, j + 1] - lattice[i + 1, j]) * fu
     return above + (below - above) * fv
+
+
+def _cells(position: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The cell of every position and the smoothed place within it."""
+    cell = np.floor(position)
+    return cell.astype(np.int64), smoothstep(position - cell)
 
 
 def clouds(draws: Draws, cell: float, octaves: int = 3) -> np.ndarray:
     """Noise of several scales, from `cell` pixels downwards, each half as strong as the one before."""
-    total = np.zeros((SIZE, SIZE))
-    for octave in range(octaves):
-        scale = 2.0**octave / cell
-        total = total + noise(draws, ROWS * scale, COLUMNS * scale) * 0.5**octave
+    total = noise(draws, cell, cell)
+    for octave in range(1, octaves):
+        finer = 1 << octave
+        total = total + noise(draws, cell / finer, cell / finer) / finer
     return total
 
 
@@ -110,7 +120,7 @@ def lighting(draws: Draws, strength: float) -> np.ndarray:
 
 
 def weave(draws: Draws) -> Scene:
-    """Plain-woven linen: round threads that dive under each other, uneven in thickness, lightness and course."""
+    """Plain-woven linen: round threads that dive under each other, uneven in course and lightness."""
     period = draws.uniform(11.0, 13.0)
     skew = draws.uniform(-0.05, 0.05)
     phase = draws.array(2) * period
@@ -127,9 +137,7 @@ def weave(draws: Draws) -> Scene:
     height = np.where(warp_on_top, warp_height, weft_height)
     # Light from the upper left; the fibres of a thread run along it.
     facing = np.where(warp_on_top, 0.5 - fu, 0.5 - fv)
-    fibres = np.where(
-        warp_on_top, noise(draws, ROWS / 6.0, COLUMNS / 1.2), noise(draws, ROWS / 1.2, COLUMNS / 6.0)
-    )
+    fibres = np.where(warp_on_top, noise(draws, 6.0, 1.2), noise(draws, 1.2, 6.0))
     thread_tone = 2.0 * draws.array(2, 64) - 1.0
     lightness = np.where(warp_on_top, thread_tone[0][j % 64], thread_tone[1][i % 64])
     tone = 0.22 + 0.44 * height + 0.10 * facing + 0.055 * fibres + 0.05 * lightness + lighting(draws, 0.14)
@@ -148,9 +156,9 @@ def brushed(draws: Draws) -> Scene:
         (0.030, 6.0, 260.0),
         (0.020, 1.0, 9.0),
     ):
-        streaks = streaks + strength * noise(draws, rows / (thickness * scale), COLUMNS / (length * scale))
+        streaks = streaks + strength * noise_at(draws, rows / (thickness * scale), COLUMNS / (length * scale))
     # Now and then a deeper line of the brush.
-    lines = smoothstep((noise(draws, rows / 1.6, COLUMNS / 110.0) - 0.55) * 3.0)
+    lines = smoothstep((noise_at(draws, rows / 1.6, COLUMNS / 110.0) - 0.55) * 3.0)
     centre, width = draws.uniform(20.0, 236.0), draws.uniform(90.0, 160.0)
     distance = np.abs(rows + 0.25 * (COLUMNS - SIZE / 2) + 6.0 * clouds(draws, 120.0, 1) - centre) / width
     reflection = smoothstep(1.0 - distance)
@@ -160,17 +168,17 @@ def brushed(draws: Draws) -> Scene:
 
 def terrazzo(draws: Draws) -> Scene:
     """Polished terrazzo: angular chips of four kinds of marble, large and small, in a speckled cement."""
-    speckle = noise(draws, ROWS / 1.2, COLUMNS / 1.2)
-    tone = 0.52 + 0.16 * speckle + 0.14 * clouds(draws, 24.0, 2)
+    speckle = noise(draws, 1.2, 1.2)
+    tone = 0.64 + 0.085 * speckle + 0.075 * clouds(draws, 24.0, 2)
     material = np.zeros((SIZE, SIZE), np.int64)
     scale = draws.uniform(0.9, 1.15)
     for cell, share in ((13.0 * scale, 0.42), (37.0 * scale, 0.5)):
         inside, kind, shade = _chips(draws, cell, share)
         veins = clouds(draws, cell / 1.5, 3)
-        chip_tone = 0.5 + 0.3 * shade + 0.16 * veins + 0.07 * speckle
+        chip_tone = 0.58 + 0.2 * shade + 0.1 * veins + 0.045 * speckle
         tone = np.where(inside, chip_tone, tone)
         material = np.where(inside, kind, material)
-    return Scene(tone + lighting(draws, 0.3), material)
+    return Scene(tone + lighting(draws, 0.18), material)
 
 
 def _chips(draws: Draws, cell: float, share: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -210,11 +218,11 @@ TEXTURES: dict[str, Texture] = {
     "terrazzo": Texture(
         terrazzo,
         (
-            Ramp(24, (150, 146, 138), (212, 208, 200)),
-            Ramp(14, (206, 200, 188), (250, 247, 240)),
-            Ramp(14, (84, 88, 92), (138, 142, 146)),
-            Ramp(14, (150, 96, 66), (206, 152, 116)),
-            Ramp(14, (34, 36, 42), (84, 86, 92)),
+            Ramp(32, (100, 96, 89), (234, 230, 222)),
+            Ramp(12, (176, 170, 158), (255, 253, 247)),
+            Ramp(12, (56, 60, 65), (152, 156, 160)),
+            Ramp(12, (118, 70, 46), (220, 168, 132)),
+            Ramp(12, (16, 18, 24), (94, 96, 102)),
         ),
     ),
     "weave": Texture(

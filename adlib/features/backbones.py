@@ -1,5 +1,6 @@
 """Frozen timm networks: feature maps out, no gradient, weights that are known by their hash."""
 
+import difflib
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -110,7 +111,7 @@ def load_backbone(params: BackboneParams, device: torch.device) -> Backbone:
 
 def _feature_network(model: str, params: BackboneParams) -> nn.Module:
     if not timm.is_model(model):
-        near = timm.list_models(f"*{model.split('_')[0]}*")[:5]
+        near = difflib.get_close_matches(model, timm.list_models(), n=5)
         raise WeightsError(
             f"backbone.name: timm has no model {model!r}; near it: {', '.join(near) or 'none'}"
         )
@@ -120,7 +121,8 @@ def _feature_network(model: str, params: BackboneParams) -> nn.Module:
         )
     except (AssertionError, IndexError, RuntimeError) as error:
         raise WeightsError(
-            f"backbone.out_indices: {model} cannot give levels {list(params.out_indices)}: {error}"
+            f"backbone: cannot build {model} with out_indices {list(params.out_indices)} and "
+            f"weights={params.weights}: {error}"
         ) from error
     except OSError as error:
         raise WeightsError(
@@ -143,9 +145,15 @@ def _state(params: BackboneParams, model: str) -> dict[str, Tensor] | None:
             f"backbone.sha256: {path} has sha256 {found}, expected {params.sha256}; "
             "set the right value if you trust the file"
         )
-    if path.suffix == ".safetensors":
-        return load_file(path)
-    return torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        return dict(torch.load(path, map_location="cpu", weights_only=True))
+    except Exception as error:  # the readers raise any type at all on a damaged file
+        raise WeightsError(
+            f"backbone.weights: {path} holds no named tensors: {error}; "
+            "save a state dict as .safetensors or .pth"
+        ) from error
 
 
 def _packaged_state(model: str, path: Path) -> dict[str, Tensor]:
@@ -167,8 +175,8 @@ def _load(network: nn.Module, state: dict[str, Tensor], model: str) -> None:
     ]
     if missing:
         raise WeightsError(
-            f"backbone.weights: {len(missing)} tensors of {model} are missing or of another shape in the file, "
-            f"the first is {missing[0]}"
+            f"backbone.weights: {len(missing)} tensors of {model} are missing or of another shape in the "
+            f"file, the first is {missing[0]}"
         )
     network.load_state_dict({name: flat[_flat(name)] for name in wanted})
 
@@ -180,11 +188,11 @@ def _flat(name: str) -> str:
 def _randomise(network: nn.Module) -> None:
     """Fixed random weights (He initialisation): for tests, and a lower bound to compare with."""
     generator = torch_stream(0, "random backbone")
-    for module in network.modules():
-        if isinstance(module, (nn.Conv2d, nn.Linear)):
-            nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
+    for name, parameter in network.named_parameters():
+        if parameter.ndim > 1:  # weights, and a transformer's position embedding
+            nn.init.kaiming_normal_(parameter, nonlinearity="relu", generator=generator)
+        elif name.endswith("bias"):
+            nn.init.zeros_(parameter)
 
 
 def _state_sha256(network: nn.Module) -> str:

@@ -4,6 +4,7 @@ A row depends on the image's bytes, the backbone with its weights and the prepro
 the store. The stage's output is assembled from rows.
 """
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,8 +13,8 @@ import numpy as np
 import torch
 
 from adlib.config import BackboneParams
-from adlib.data.images import read_rgb, resize_rgb
-from adlib.data.manifest import Sample
+from adlib.data.images import read_rgb, resize_rgb, sha256_file
+from adlib.data.manifest import DataError, Sample
 from adlib.device import to_device
 from adlib.features.backbones import Backbone, load_backbone
 from adlib.features.patches import embed_patches
@@ -40,6 +41,9 @@ def build_features(
 
     Returns:
         The number of images that had to be embedded.
+
+    Raises:
+        DataError: an image is not the one that the manifest names.
     """
     backbone = load_backbone(params, device)
     key = content_key(
@@ -50,8 +54,8 @@ def build_features(
         device=device.type,
         code=code_version("adlib.features.build"),
     )
-    grid = _grid(backbone, image_size)
-    shape = (len(samples), grid[0] * grid[1], params.target_dim)
+    grid, width = _layout(backbone, params, image_size)
+    shape = (len(samples), grid[0] * grid[1], width)
     embedded = 0
     with atomic_directory(folder) as temporary:
         rows = np.lib.format.open_memmap(temporary / ROWS, mode="w+", dtype=np.float16, shape=shape)
@@ -71,9 +75,15 @@ def build_features(
 
 
 def embed_images(backbone: Backbone, params: BackboneParams, images: np.ndarray) -> np.ndarray:
-    """Patch features of images: `(B, H, W, 3)` uint8 to `(B, N, D)` float16."""
-    levels = backbone.levels(to_device(images, backbone.device))
-    patches = embed_patches(levels, params.pretrain_dim, params.target_dim, params.patch_size)
+    """Patch features of images: `(B, H, W, 3)` uint8 to `(B, N, D)` float16.
+
+    A smaller batch is filled up to `batch_size` with copies: kernels are chosen by the batch's shape and
+    round differently, but a row must not depend on the company it is embedded in.
+    """
+    B, *frame = images.shape
+    filled = np.resize(images, (max(B, params.batch_size), *frame))
+    levels = backbone.levels(to_device(filled, backbone.device))
+    patches = embed_patches(levels, params.pretrain_dim, params.target_dim, params.patch_size)[:B]
     limit = torch.finfo(torch.float16).max
     return patches.flatten(1, 2).clamp(-limit, limit).half().cpu().numpy()
 
@@ -88,27 +98,34 @@ def _embedded_blocks(
 ) -> Iterator[tuple[int, np.ndarray]]:
     """`(start, rows)` in order; images are decoded in threads while the backbone works."""
 
-    def read(sample: Sample) -> np.ndarray:
-        return resize_rgb(read_rgb(root / sample.path), size, keep_aspect)
+    def read(block: list[Sample]) -> np.ndarray:
+        return np.stack([resize_rgb(_read_known(root, sample), size, keep_aspect) for sample in block])
 
     step = params.batch_size
     blocks = [samples[i : i + step] for i in range(0, len(samples), step)]
     with ThreadPoolExecutor(max_workers=4) as pool, track("embedding", len(samples), "images") as advance:
-        ahead = [pool.submit(lambda block: np.stack([read(s) for s in block]), block) for block in blocks[:2]]
+        ahead = deque(pool.submit(read, block) for block in blocks[:2])
         for number, block in enumerate(blocks):
-            images = ahead.pop(0).result()
-            if number + 2 < len(blocks):
-                ahead.append(
-                    pool.submit(lambda block: np.stack([read(s) for s in block]), blocks[number + 2])
-                )
+            images = ahead.popleft().result()
+            ahead.extend(pool.submit(read, later) for later in blocks[number + 2 : number + 3])
             yield number * step, embed_images(backbone, params, images)
             advance(len(block))
 
 
-def _grid(backbone: Backbone, image_size: int) -> tuple[int, int]:
-    probe = torch.zeros((1, image_size, image_size, 3), dtype=torch.uint8, device=backbone.device)
-    height, width = backbone.levels(probe)[0].shape[-2:]
-    return int(height), int(width)
+def _read_known(root: Path, sample: Sample) -> np.ndarray:
+    """The image, provided that it still is the one its id names: other pixels would poison the store."""
+    path = root / sample.path
+    if sha256_file(path) != sample.id:
+        raise DataError(f"{path}: changed since the fetch stage; run `dvc repro`, which fetches it anew")
+    return read_rgb(path)
+
+
+def _layout(backbone: Backbone, params: BackboneParams, image_size: int) -> tuple[tuple[int, int], int]:
+    """The grid of patches and their width, found with one blank image."""
+    blank = torch.zeros((1, image_size, image_size, 3), dtype=torch.uint8, device=backbone.device)
+    levels = backbone.levels(blank)
+    _, H, W, D = embed_patches(levels, params.pretrain_dim, params.target_dim, params.patch_size).shape
+    return (H, W), D
 
 
 def _restore(rows: np.ndarray, i: int, key: str, id: str) -> bool:

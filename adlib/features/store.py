@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from adlib.device import to_device
+from adlib.errors import UserError
 from adlib.io import read_json
 
 ROWS = "features.npy"
@@ -44,11 +45,11 @@ class Features:
         """The images `ids`, in that order.
 
         Raises:
-            KeyError: an image has no row.
+            UserError: an image has no row.
         """
         missing = [id for id in ids if id not in self._index]
         if missing:
-            raise KeyError(
+            raise UserError(
                 f"{len(missing)} images have no features, the first is {missing[0]}; rerun `features`"
             )
         return FeatureView(tuple(ids), self._rows, np.array([self._index[id] for id in ids], dtype=np.intp))

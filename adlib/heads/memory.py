@@ -6,14 +6,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-CHUNK = 8192  # queries at a time: bounds the distance matrix
+CELLS = 2**24  # of the distance matrix at a time: 64 MiB in float32
 
 
 class MemoryBank:
     """Exact nearest-neighbour distances to a growing set of vectors.
 
     Args:
-        metric: `"euclidean"` (not squared) or `"cosine"` (`1 - cos`).
+        metric: `"euclidean"` (not squared) or `"cosine"` (`1 - cos`, of vectors that are not zero).
     """
 
     def __init__(self, metric: Literal["euclidean", "cosine"] = "euclidean") -> None:
@@ -56,17 +56,20 @@ class MemoryBank:
             raise ValueError(f"k: must be between 1 and the bank's {len(bank)} vectors, got {k}")
         if x.ndim != 2 or x.shape[1] != bank.shape[1]:
             raise ValueError(f"x: must be (N, {bank.shape[1]}), got {tuple(x.shape)}")
-        parts = [self._search(part, bank, k) for part in x.split(CHUNK)]
+        parts = [self._search(part, bank, k) for part in x.split(max(1, CELLS // len(bank)))]
         distances, positions = (torch.cat(column) for column in zip(*parts, strict=True))
         return distances, positions
 
     def _search(self, x: Tensor, bank: Tensor, k: int) -> tuple[Tensor, Tensor]:
         if self.metric == "cosine":
-            similarity, positions = (F.normalize(x, dim=1) @ F.normalize(bank, dim=1).T).topk(k)
-            return 1 - similarity, positions
-        # The expanded square finds the neighbours fast; subtraction then measures them without cancellation.
-        squared = bank.square().sum(1) - 2 * (x @ bank.T)
+            x, bank = F.normalize(x, dim=1), F.normalize(bank, dim=1)
+        # The expanded square finds the neighbours fast, the more exactly the closer all lie to the origin;
+        # subtraction then measures them without cancellation: identical vectors have distance 0.
+        centre = bank.mean(0)
+        centred = bank - centre
+        squared = torch.addmm(centred.square().sum(1), x - centre, centred.T, alpha=-2)
         positions = squared.topk(k, largest=False).indices
-        distances = (x[:, None] - bank[positions]).norm(dim=2)
-        distances, order = distances.sort(dim=1)
+        distances, order = (x[:, None] - bank[positions]).norm(dim=2).sort(dim=1)
+        if self.metric == "cosine":
+            distances = distances.square() / 2  # |a - b|^2 = 2 (1 - cos) for unit vectors
         return distances, positions.gather(1, order)

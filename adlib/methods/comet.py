@@ -21,6 +21,7 @@ from adlib.features.store import FeatureView
 from adlib.heads.simplenet import SimpleNet, hinge, patch_losses
 from adlib.maml import ParamDict, TaskBatches, adapt, squared_norm
 from adlib.methods.detector import Fit
+from adlib.methods.prior import Prior, density_prior
 from adlib.methods.simplenet_head import (
     Draw,
     PatchSampler,
@@ -42,7 +43,10 @@ def fit_comet(settings: CometSettings, features: FeatureView, seed: int, device:
     head = new_head(params, features, seed, device)
     # ||theta||^2 of eq. 6 takes the place of the optimiser's weight decay.
     optimiser = head_optimiser(params, head, weight_decay=0.0)
-    sampler = PatchSampler(params, features, seed, device)
+    prior = None
+    if comet.prior.enabled:
+        prior = density_prior(comet.prior, settings.kappa, comet.floor, features, seed, device)
+    sampler = PatchSampler(params, features, seed, device, None if prior is None else prior.positions)
     tasks = TaskBatches(
         len(features), comet.tasks, batch_size, torch_stream(seed, "comet", "tasks")
     )
@@ -51,7 +55,7 @@ def fit_comet(settings: CometSettings, features: FeatureView, seed: int, device:
     with track("comet-sn", params.epochs, "epochs") as advance:
         for epoch in range(params.epochs):
             scores = confidence_scores(head, features, params.margin, device)
-            loss = SclLoss(head, params.margin, iqr_threshold(scores, settings.kappa), comet.floor)
+            loss = SclLoss(head, params.margin, iqr_threshold(scores, settings.kappa), comet.floor, prior)
             for batches in tasks.epoch():
                 strength = window.strength()
                 optimiser.zero_grad()
@@ -65,6 +69,8 @@ def fit_comet(settings: CometSettings, features: FeatureView, seed: int, device:
             advance(1)
     scores = confidence_scores(head, features, params.margin, device)
     weights = threshold_weights(scores, iqr_threshold(scores, settings.kappa), comet.floor)
+    if prior is not None:
+        weights = weights * prior.image
     return Fit(SimpleNetDetector(head.eval()), weights, scores, log)
 
 
@@ -100,6 +106,7 @@ class SclLoss:
     margin: float
     threshold: float
     floor: float
+    prior: Prior | None = None
 
     def __call__(self, params: ParamDict, draw: Draw, strength: float, *, update_statistics: bool) -> Tensor:
         """The loss of a batch; without `update_statistics` BatchNorm's buffers are left alone."""
@@ -107,8 +114,14 @@ class SclLoss:
         if not update_statistics:
             state |= {name: buffer.clone() for name, buffer in self.head.named_buffers()}
         pair = functional_call(self.head.train(), state, (draw.patches, draw.noise))
-        losses = patch_losses(pair, self.margin).mean(dim=1)
-        return weighted_mean(losses, self.weights(params, draw)) + strength * squared_norm(params)
+        losses, weights = patch_losses(pair, self.margin), self.weights(params, draw)
+        if self.prior is None:
+            of_images = losses.mean(dim=1)
+        else:
+            trusted = self.prior.patch[draw.images[:, None], draw.columns].to(losses.device)
+            of_images = weighted_mean(losses, trusted)
+            weights = weights * self.prior.image[draw.images].to(losses.device)
+        return weighted_mean(of_images, weights) + strength * squared_norm(params)
 
     @torch.no_grad()
     def weights(self, params: ParamDict, draw: Draw) -> Tensor:

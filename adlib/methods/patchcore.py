@@ -10,20 +10,24 @@ from adlib.config import PatchCoreParams
 from adlib.features.store import FeatureView
 from adlib.heads.memory import MemoryBank
 from adlib.methods.detector import Fit, Scores
+from adlib.methods.statistics import feature_statistics
 from adlib.rng import numpy_stream, torch_stream
 
 
 @dataclass(frozen=True)
 class PatchCore:
-    """The fitted memory bank; `neighbours` is b of the paper's eq. 7."""
+    """The fitted memory bank of standardised patches; `neighbours` is b of the paper's eq. 7."""
 
     bank: MemoryBank
     neighbours: int
+    mean: Tensor
+    std: Tensor
 
     @torch.inference_mode()
     def score(self, patches: Tensor) -> Scores:
         """Distance of every patch to the bank; the image's score is its largest, re-weighted."""
         B, N, D = patches.shape
+        patches = (patches - self.mean) / self.std
         distances, positions = self.bank.search(patches.reshape(B * N, D))
         patch, nearest = distances.reshape(B, N), positions.reshape(B, N)
         highest, worst = patch.max(dim=1)
@@ -40,25 +44,26 @@ class PatchCore:
         bank = self.bank.vectors
         _, around = self.bank.search(bank[nearest], min(self.neighbours, len(bank)))
         to_neighbours = (patch[:, None] - bank[around]).norm(dim=2)
-        # Scaled by sqrt(D), or wide features would saturate the softmax.
         weight = 1 - torch.exp(distance - torch.logsumexp(to_neighbours, dim=1))
         return weight * distance
 
     def state(self) -> dict[str, Tensor]:
-        """The bank."""
-        return {"bank": self.bank.vectors, "neighbours": torch.tensor(self.neighbours)}
+        """The bank and the feature statistics."""
+        neighbours = torch.tensor(self.neighbours)
+        return {"bank": self.bank.vectors, "neighbours": neighbours, "mean": self.mean, "std": self.std}
 
     @staticmethod
     def from_state(state: dict[str, Tensor]) -> "PatchCore":
         """Rebuild from `state()`."""
         bank = MemoryBank("euclidean")
         bank.add(state["bank"])
-        return PatchCore(bank, int(state["neighbours"]))
+        return PatchCore(bank, int(state["neighbours"]), state["mean"], state["std"])
 
 
 def fit_patchcore(params: PatchCoreParams, features: FeatureView, seed: int, device: torch.device) -> Fit:
     """Choose the coreset from a random presample of the training patches."""
-    patches = presample(features, params.presample, seed, device)
+    mean, std = feature_statistics(features, device)
+    patches = (presample(features, params.presample, seed, device) - mean) / std
     projection = torch.randn(
         (features.width, min(params.projection_dim, features.width)),
         generator=torch_stream(seed, "patchcore", "projection", device=device),
@@ -66,7 +71,7 @@ def fit_patchcore(params: PatchCoreParams, features: FeatureView, seed: int, dev
     )
     bank = MemoryBank("euclidean")
     bank.add(patches[greedy_coreset(patches @ projection, params.coreset)])
-    return Fit(PatchCore(bank, params.neighbours))
+    return Fit(PatchCore(bank, params.neighbours, mean, std))
 
 
 def presample(features: FeatureView, count: int, seed: int, device: torch.device) -> Tensor:

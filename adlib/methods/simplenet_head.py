@@ -12,9 +12,8 @@ from adlib.errors import UserError
 from adlib.features.store import FeatureView
 from adlib.heads.simplenet import SimpleNet, anomaly_score
 from adlib.methods.detector import Scores
+from adlib.methods.statistics import feature_statistics
 from adlib.rng import numpy_stream, torch_stream
-
-STATISTICS_BATCH = 32
 
 
 @dataclass(frozen=True)
@@ -51,20 +50,6 @@ def new_head(params: SimpleNetHead, features: FeatureView, seed: int, device: to
     return head
 
 
-def feature_statistics(features: FeatureView, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of every channel over all training patches: `(D,)` each."""
-    total = torch.zeros(features.width, dtype=torch.float64, device=device)
-    squares = torch.zeros_like(total)
-    for batch in features.batches(STATISTICS_BATCH, device):
-        total += batch.sum((0, 1), dtype=torch.float64)
-        squares += batch.square().sum((0, 1), dtype=torch.float64)
-    count = len(features) * features.patches
-    mean = total / count
-    std = (squares / count - mean.square()).clamp_min(0).sqrt()
-    # A channel that never varies carries nothing; dividing by 1 leaves it at zero.
-    return mean.float(), torch.where(std > 1e-6, std, 1.0).float()
-
-
 def head_optimiser(params: SimpleNetHead, head: SimpleNet, *, weight_decay: float) -> torch.optim.Adam:
     """Adam with one rate for the adaptor and one for the discriminator."""
     discriminator = [*head.hidden.parameters(), *head.norm.parameters(), *head.out.parameters()]
@@ -76,34 +61,56 @@ def head_optimiser(params: SimpleNetHead, head: SimpleNet, *, weight_decay: floa
 
 
 class Draw(NamedTuple):
-    """Random patches of a batch of images: `patches` and `noise` (eq. 14) `(B, P, D)`, where they lie
-    (`positions`, `(B, P)`), and which `images` they come from, `(B,)`."""
+    """Random patches of a batch of images.
 
-    images: np.ndarray
-    positions: np.ndarray
+    Attributes:
+        images: `(B,)`, positions in the training set.
+        columns: `(B, P)`, which of an image's candidates were drawn.
+        patches: `(B, P, D)`.
+        noise: `(B, P, D)`, the epsilon of CoMet eq. 14.
+    """
+
+    images: Tensor
+    columns: Tensor
     patches: Tensor
     noise: Tensor
 
 
 class PatchSampler:
-    """Draws random patches of given images together with the noise of their perturbed twins."""
+    """Draws random patches of given images together with the noise of their perturbed twins.
 
-    def __init__(self, params: SimpleNetHead, features: FeatureView, seed: int, device: torch.device) -> None:
-        self.features = features
-        self.device = device
+    Args:
+        params: how many patches, how much noise.
+        features: the training set.
+        seed: of the two streams.
+        device: where the batches go.
+        candidates: `(S, C)` patches of each image to draw from; None for all.
+    """
+
+    def __init__(
+        self,
+        params: SimpleNetHead,
+        features: FeatureView,
+        seed: int,
+        device: torch.device,
+        candidates: np.ndarray | None = None,
+    ) -> None:
+        self.features, self.device, self.candidates = features, device, candidates
         self.sigma = params.sigma
-        self.count = min(params.patches_per_image, features.patches)
-        self._positions = numpy_stream(seed, "simplenet", "patches")
+        self.choices = features.patches if candidates is None else candidates.shape[1]
+        self.count = min(params.patches_per_image, self.choices)
+        self._columns = numpy_stream(seed, "simplenet", "patches")
         self._noise = torch_stream(seed, "simplenet", "noise", device=device)
 
     def draw(self, images: Tensor) -> Draw:
         """Patches without repetition from each of `images` `(B,)`."""
         rows = images.numpy()
-        scores = self._positions.random((len(rows), self.features.patches), dtype=np.float32)
-        positions = np.argpartition(scores, self.count - 1, axis=1)[:, : self.count]
-        patches = self.features.sampled_batch(rows, positions, self.device)
+        lots = self._columns.random((len(rows), self.choices), dtype=np.float32)
+        columns = np.argpartition(lots, self.count - 1, axis=1)[:, : self.count]
+        chosen = columns if self.candidates is None else np.take_along_axis(self.candidates[rows], columns, 1)
+        patches = self.features.sampled_batch(rows, chosen, self.device)
         noise = torch.randn(patches.shape, generator=self._noise, device=self.device) * self.sigma
-        return Draw(rows, positions, patches, noise)
+        return Draw(images, torch.from_numpy(columns), patches, noise)
 
 
 def check_trainable(features: FeatureView, batch_size: int) -> int:

@@ -11,11 +11,11 @@ from adlib.data.contaminate import read_splits
 from adlib.io import atomic_path, read_json
 from adlib.report import svg
 from adlib.report.comparison import charts, tables
-from adlib.report.details import colour_bar, count_rows, paired_rows, timing_rows, weight_rows
+from adlib.report.details import colour_bar, count_rows, paired_rows, timing_rows, total, weight_rows
 from adlib.report.images import read_images
 from adlib.report.provenance import data_rows, software
 from adlib.report.results import Results, evaluation, read_results, require, write_results
-from adlib.report.verdict import verdict
+from adlib.report.verdict import signed, verdict
 
 OPEN_CATEGORIES = 3  # with more, the tables and pictures of each start folded
 
@@ -46,7 +46,9 @@ def render(params: Params, results: Results, outputs: Path, params_file: Path) -
     splits = {c: read_splits(require(outputs / "contaminate" / f"{c}.json")) for c in results.categories}
     galleries = {cell: read_json(require(evaluation(outputs, *cell) / "gallery.json")) for cell in cells}
     timings = timing_rows(results, outputs, splits)
-    devices = sorted({row.device for row in timings if row.device})
+    paired = paired_rows(results, images)
+    recorded = sorted({row.device for row in timings if row.device})
+    device = ", ".join(recorded) or f"{params.device} (as configured)"
     environment = Environment(
         loader=PackageLoader("adlib.report", "."),
         autoescape=True,
@@ -54,26 +56,28 @@ def render(params: Params, results: Results, outputs: Path, params_file: Path) -
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    counts = count_rows(results, images, splits)
     environment.globals.update(
         key=lambda method: Markup(svg.key(results.methods.index(method))),
         percent=svg.percent,
-        signed=lambda value: f"{value:+.3f}".replace("-", "−"),
+        signed=signed,
     )
     return environment.get_template("page.html").render(
         css=Markup(files("adlib.report").joinpath("page.css").read_text(encoding="utf-8")),
         params=params,
         results=results,
-        verdict=verdict(results),
-        counts=count_rows(results, images, splits),
+        verdict=verdict(results, {row.noise: row.overall for row in paired}),
+        counts=counts,
+        totals=total(counts),
         tables=tables(results),
         charts=charts(results),
-        paired=paired_rows(results, images),
+        paired=paired,
         galleries=galleries,
         colour_bar=colour_bar(),
         weights=weight_rows(results, images),
         weighted=[cell for cell in cells if galleries[cell]["groups"]["low_weights"]],
         timings=timings,
-        software=software(params_file.resolve().parent, ", ".join(devices) or f"{params.device} (as configured)"),
+        software=software(params_file.resolve().parent, device),
         data=data_rows(params, outputs),
         params_text=params_file.read_text(encoding="utf-8"),
         open_categories=OPEN_CATEGORIES,

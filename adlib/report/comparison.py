@@ -1,14 +1,16 @@
 """Tables and charts of the metrics, ready for the template."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from markupsafe import Markup
 
 from adlib.report import svg
 from adlib.report.results import LEADING, METRIC_NAMES, Results
+from adlib.report.verdict import signed
 
 CHARTED = (LEADING, "pixel_auroc", "aupro_0.3")
+SMALLEST_RANGE = 0.02  # of a vertical axis
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,7 @@ def table(results: Results, c: int) -> Table:
         fall = mean[:, n] - mean[:, order[0]]
         k = results.metrics.index(LEADING)
         change[results.levels[n]] = {
-            method: "" if n == order[0] else f"{fall[m, k]:+.3f}".replace("-", "−")
-            for m, method in enumerate(results.methods)
+            method: "" if n == order[0] else signed(fall[m, k]) for m, method in enumerate(results.methods)
         }
     names = [METRIC_NAMES.get(results.metrics[k], results.metrics[k]) for k in kept]
     return Table(results.categories[c], names, rows, change)
@@ -81,7 +82,9 @@ def charts(results: Results) -> list[Charts]:
 
 def _charts(results: Results, k: int) -> Charts:
     metric = METRIC_NAMES[results.metrics[k]]
-    parts = [results.over_categories(), results] if len(results.categories) > 1 else [results]
+    present = sum(not np.isnan(results.values[c, ..., k]).all() for c in range(len(results.categories)))
+    parts = [replace(results.over_categories(), categories=(f"Mean over {present} categories",)), results]
+    parts = parts if present > 1 else [results]
     ticks = svg.nice_ticks(*_range(parts, k))
     drawn = []
     for part in parts:
@@ -99,10 +102,11 @@ def _charts(results: Results, k: int) -> Charts:
 
 
 def _range(parts: list[Results], k: int) -> tuple[float, float]:
-    """The lowest and the highest end of a band; no metric exceeds 1."""
+    """The lowest and the highest end of a band; no metric exceeds 1, and rounding errors are no curve."""
     low, high = 1.0, 0.0
     for part in parts:
         spread = np.zeros_like(part.mean) if part.spread is None else part.spread
         low = min(low, float(np.nanmin((part.mean - spread)[..., k])))
         high = max(high, float(np.nanmax((part.mean + spread)[..., k])))
-    return low, min(high, 1.0)
+    high = min(high, 1.0)
+    return min(low, high - SMALLEST_RANGE), high

@@ -1,6 +1,6 @@
 """Everything in the report that is not a metric: counts, paired tests, weights, seconds, the colour bar."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,15 @@ from markupsafe import Markup
 from adlib.data.contaminate import Splits
 from adlib.io import read_json
 from adlib.report import svg
-from adlib.report.images import FitImages, FitName, PairedTest, WeightSummary, paired_test, summarise_weights
+from adlib.report.images import (
+    FitImages,
+    FitName,
+    PairedTest,
+    WeightSummary,
+    mean_test,
+    paired_test,
+    summarise_weights,
+)
 from adlib.report.pictures import heat_colours
 from adlib.report.results import Results, noise_key, require
 from adlib.report.verdict import ranking
@@ -33,24 +41,42 @@ def count_rows(results: Results, images: Images, splits: Mapping[str, Splits]) -
     """How many images each category trains on and tests."""
     rows = []
     for category in results.categories:
-        fit = next(iter(images[category, results.methods[0]].values()))
-        train = {s.noise: len(s.ids) for s in splits[category].training_sets}
-        anomalous = int(fit.test_labels.sum())
-        rows.append(
-            Counts(category, [train[level] for level in results.levels], len(fit.test_ids) - anomalous, anomalous)
-        )
+        labels = next(iter(images[category, results.methods[0]].values())).test_labels
+        sizes = {s.noise: len(s.ids) for s in splits[category].training_sets}
+        train = [sizes[level] for level in results.levels]
+        rows.append(Counts(category, train, int((~labels).sum()), int(labels.sum())))
     return rows
 
 
 @dataclass(frozen=True)
+class Total:
+    """Images of all categories as text; `train` is a range if it depends on the noise level."""
+
+    train: str
+    test_normal: int
+    test_anomalous: int
+
+
+def total(counts: Sequence[Counts]) -> Total:
+    """Sum the counts over the categories."""
+    train = [sum(numbers) for numbers in zip(*(row.train for row in counts), strict=True)]
+    text = str(min(train)) if min(train) == max(train) else f"{min(train)} to {max(train)}"
+    return Total(text, sum(row.test_normal for row in counts), sum(row.test_anomalous for row in counts))
+
+
+@dataclass(frozen=True)
 class Paired:
-    """The leader against the runner-up on one category, first seed."""
+    """The leader against the runner-up at a noise level, first seed; `tests` by category, the mean first."""
 
     noise: float
-    category: str
     leader: str
     other: str
-    test: PairedTest
+    tests: dict[str, PairedTest]
+
+    @property
+    def overall(self) -> PairedTest:
+        """The test of the mean over categories, or of the only category."""
+        return next(iter(self.tests.values()))
 
 
 def paired_rows(results: Results, images: Images) -> list[Paired]:
@@ -62,10 +88,12 @@ def paired_rows(results: Results, images: Images) -> list[Paired]:
             continue
         first, second = (results.methods[m] for m in order[:2])
         fit = noise_key(level), results.seeds[0]
-        for category in results.categories:
-            test = paired_test(images[category, first][fit], images[category, second][fit])
-            if test is not None:
-                rows.append(Paired(level, category, first, second, test))
+        found = {c: paired_test(images[c, first][fit], images[c, second][fit]) for c in results.categories}
+        tests = {category: test for category, test in found.items() if test is not None}
+        if len(tests) > 1:
+            tests = {f"Mean over {len(tests)} categories": mean_test(list(tests.values())), **tests}
+        if tests:
+            rows.append(Paired(level, first, second, tests))
     return rows
 
 
@@ -108,15 +136,14 @@ def timing_rows(results: Results, outputs: Path, splits: Mapping[str, Splits]) -
     """How long fits and scoring took, for the fits that params.yaml names."""
     rows = []
     for category in results.categories:
-        names = [
-            s.name for s in splits[category].training_sets if s.noise in results.levels and s.seed in results.seeds
-        ]
+        plan = splits[category]
+        wanted = [s for s in plan.training_sets if s.noise in results.levels and s.seed in results.seeds]
         for method in results.methods:
             seconds = read_json(require(outputs / "timing" / category / f"{method}.json"))
-            fits = [seconds[name] for name in names]
+            fits = [seconds[training_set.name] for training_set in wanted]
             fit, score = (float(np.mean([f[part] for f in fits])) for part in ("fit", "score"))
             devices = sorted({f["device"] for f in fits if "device" in f})
-            speed = len(splits[category].test) / score if score > 0 else float("nan")
+            speed = len(plan.test) / score if score > 0 else float("nan")
             rows.append(Timing(category, method, fit, score, speed, ", ".join(devices)))
     return rows
 

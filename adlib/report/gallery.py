@@ -17,6 +17,7 @@ from adlib.io import write_json
 from adlib.report.pictures import draw_outline, encode, overlay, shrink, shrink_mask
 from adlib.scoring import pixel_maps
 
+GROUPS = ("hits", "misses", "false_alarms", "low_weights")
 EXAMPLES = 4  # of each kind
 LOWEST = 6  # training images
 # Colours run from the median to this quantile of the patch scores of normal test images: brightest means
@@ -92,17 +93,17 @@ def write_gallery(
             score = float(scores.image[i])
             # How far the image is on the wrong (or right) side, in numbers that all methods share.
             above = float((scores.image[anomalous != anomalous[i]] < score).mean())
-            outlined = mask is not None and bool(mask.any())
-            entries.append((group, describe(scores.test[i]) | {"score": score, "above": above, "mask": outlined}))
+            measured = {"score": score, "above": above, "mask": mask is not None and bool(mask.any())}
+            entries.append((group, describe(scores.test[i]) | measured))
     if scores.weight is not None:
         for i in np.argsort(scores.weight, kind="stable")[:LOWEST]:
             pictures.append(shrink(frame(scores.train[i])))
             entries.append(("low_weights", describe(scores.train[i]) | {"weight": float(scores.weight[i])}))
-    groups: dict[str, list[dict[str, Any]]] = {"hits": [], "misses": [], "false_alarms": [], "low_weights": []}
+    groups: dict[str, list[dict[str, Any]]] = {group: [] for group in GROUPS}
     for (group, entry), jpeg in zip(entries, encode(pictures, BUDGET), strict=True):
         groups[group].append(entry | {"jpeg": jpeg})
-    scale = {"low": low, "high": high, "quantiles": SCALE}
-    write_json(path, {"noise": training_set.noise, "seed": training_set.seed, "scale": scale, "groups": groups})
+    fit = {"noise": training_set.noise, "seed": training_set.seed}
+    write_json(path, fit | {"scale": {"low": low, "high": high, "quantiles": SCALE}, "groups": groups})
 
 
 def panels(rgb: np.ndarray, heat: np.ndarray, mask: np.ndarray | None) -> np.ndarray:

@@ -1,6 +1,8 @@
 """What the rows of images.csv add to the metrics: counts, paired tests, and how well weights find dirt."""
 
+import math
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,19 +86,36 @@ def summarise_weights(fits: list[FitImages]) -> WeightSummary | None:
 
 @dataclass(frozen=True)
 class PairedTest:
-    """DeLong's test on the images of one category: difference in AUROC with its 95 % interval, and p."""
+    """A difference in AUROC between two methods on the same test images, and its standard error."""
 
     difference: float
-    low: float
-    high: float
-    p_value: float
+    standard_error: float
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % interval, from the normal distribution."""
+        half = 1.96 * self.standard_error
+        return self.difference - half, self.difference + half
+
+    @property
+    def p_value(self) -> float:
+        """Two-sided, for the hypothesis of equal AUROC."""
+        if self.standard_error == 0:
+            return 1.0 if self.difference == 0 else 0.0
+        return math.erfc(abs(self.difference) / self.standard_error / math.sqrt(2))
 
 
 def paired_test(a: FitImages, b: FitImages) -> PairedTest | None:
-    """Compare two methods on the same test images; None where a class has fewer than two of them."""
+    """DeLong's test of one category; None where a class has fewer than two test images."""
     counts = int(a.test_labels.sum()), int((~a.test_labels).sum())
     if a.test_ids != b.test_ids or min(counts) < 2:
         return None
     result = delong_test(a.test_scores, b.test_scores, a.test_labels)
-    half = 1.96 * result.standard_error
-    return PairedTest(result.difference, result.difference - half, result.difference + half, result.p_value)
+    return PairedTest(result.difference, result.standard_error)
+
+
+def mean_test(tests: Sequence[PairedTest]) -> PairedTest:
+    """The mean difference over categories; they share no image, so the variances add."""
+    C = len(tests)
+    variance = sum(test.standard_error**2 for test in tests)
+    return PairedTest(sum(test.difference for test in tests) / C, math.sqrt(variance) / C)

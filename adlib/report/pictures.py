@@ -13,8 +13,9 @@ OUTLINE = (0, 229, 255)  # a hue that the colour map lacks
 QUALITIES = (82, 74, 66, 58, 50, 42, 34, 26)
 OPACITY = (0.30, 0.80)  # of the colours over the picture, at the low and the high end
 
-# Least-squares polynomial of degree 6 through Matplotlib's "inferno" (van der Walt and Smith 2015, CC0): rows are
-# the powers, columns red, green, blue. Lightness rises evenly, so that equal steps of the score look equal.
+# A polynomial of degree 6 close to Matplotlib's "inferno" (van der Walt and Smith 2015, CC0), at most 9 of
+# 255 off: rows are the powers, columns red, green, blue. Lightness rises evenly, so that equal steps of the
+# score look equal.
 INFERNO = np.array([
     [0.0002189403691192265, 0.001651004631001012, -0.01948089843709184],
     [0.1065134194856116, 0.5639564367884091, 3.932712388889277],
@@ -49,9 +50,9 @@ def overlay(rgb: np.ndarray, heat: np.ndarray) -> np.ndarray:
 
 
 def draw_outline(rgb: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Paint the pixels just outside a `(H, W)` bool mask, so that the defect itself stays in view."""
+    """Paint two pixels around a `(H, W)` bool mask: outside it, so that the defect itself stays in view."""
     drawn = rgb.copy()
-    drawn[binary_dilation(mask) & ~mask] = OUTLINE
+    drawn[binary_dilation(mask, iterations=2) & ~mask] = OUTLINE
     return drawn
 
 

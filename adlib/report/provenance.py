@@ -58,14 +58,13 @@ def data_rows(params: Params, outputs: Path) -> list[tuple[str, str, str, str, s
     """
     rows = []
     for category in params.dataset.categories:
-        features = read_json(require(outputs / "features" / category / "features.json"))
         splits = require(outputs / "contaminate" / f"{category}.json")
         metrics = read_json(require(evaluation(outputs, category, params.methods.names[0]) / "metrics.json"))
         rows.append((
             category,
             hashlib.sha256(splits.read_bytes()).hexdigest(),
-            features["weights_sha256"],
-            features["key"],
+            metrics["weights_sha256"],
+            metrics["features_key"],
             str(metrics["vanished_masks"]),
         ))  # fmt: skip
     return rows

@@ -1,7 +1,7 @@
-"""Line charts as inline SVG: colours come from the page's style sheet (classes `m0`, `m1`, …), shapes from here."""
+"""Line charts as inline SVG: shapes are drawn here, colours are the style sheet's (classes `m0`, `m1`, …)."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -23,6 +23,8 @@ MARKERS = (
     "M0 -1.3L.35 -.45L1.25 -.4L.55 .17L.77 1.05L0 .56L-.77 1.05L-.55 .17L-1.25 -.4L-.35 -.45Z",
 )
 STYLES = len(MARKERS)
+
+Scale = Callable[[float], float]
 
 
 @dataclass(frozen=True)
@@ -49,9 +51,13 @@ def tag(name: str, *children: str, **attributes: object) -> str:
 
 
 def nice_ticks(low: float, high: float, count: int = 4) -> list[float]:
-    """Round numbers that enclose [low, high], about `count` steps apart."""
+    """About `count` steps of a round size that enclose [low, high].
+
+    Raises:
+        ValueError: low is not below high.
+    """
     if not low < high:
-        low, high = low - 0.01, high + 0.01
+        raise ValueError(f"low must be below high, got {low} and {high}; widen an empty range first")
     raw = (high - low) / count
     power = 10 ** math.floor(math.log10(raw))
     step = next(f * power for f in (1, 2, 2.5, 5, 10) if f * power >= raw * 0.999)
@@ -91,7 +97,7 @@ def line_chart(
     """A chart of lines over noise levels.
 
     Args:
-        name: unique on the page (letters, digits, hyphens); names the title and description for screen readers.
+        name: unique on the page (letters, digits, hyphens); the title's and description's ids start with it.
         title: what is drawn.
         x: `(L,)` noise levels, fractions.
         series: the lines.
@@ -99,7 +105,7 @@ def line_chart(
     """
     right = WIDTH - 12 - CHARACTER * max(len(line.name) for line in series)
     low, high = min(x), max(x)
-    # A single level, or a lone one at the edge, needs room beside it.
+    # Markers and level labels stay clear of the axis and of the names.
     inner = (LEFT + 10, right - 6)
 
     def across(value: float) -> float:
@@ -110,8 +116,10 @@ def line_chart(
         share = (value - ticks[0]) / (ticks[-1] - ticks[0])
         return HEIGHT - BOTTOM - min(max(share, 0), 1) * (HEIGHT - BOTTOM - TOP)
 
-    parts = [tag("title", escape(title), id=f"{name}-title"), tag("desc", _words(x, series), id=f"{name}-desc")]
-    parts += [_grid_line(tick, down(tick), right) for tick in ticks]
+    parts = [tag("title", escape(title), id=f"{name}-title")]
+    parts.append(tag("desc", _words(x, series), id=f"{name}-desc"))
+    digits = max(len(f"{tick:.6g}".partition(".")[2]) for tick in ticks)
+    parts += [_grid_line(f"{tick:.{digits}f}", down(tick), right) for tick in ticks]
     parts += _level_labels(x, across)
     shown = [(line, _points(line, x)) for line in series]
     shown = [(line, points) for line, points in shown if points]
@@ -136,19 +144,19 @@ def _points(line: Series, x: Sequence[float]) -> list[tuple[float, float, float]
     return sorted(p for p in zip(x, line.y, spread, strict=True) if not math.isnan(p[1]))
 
 
-def _band(line: Series, points: list[tuple[float, float, float]], across, down) -> str:
+def _band(line: Series, points: Sequence[tuple[float, float, float]], across: Scale, down: Scale) -> str:
     upper = [(across(a), down(y + s)) for a, y, s in points]
     lower = [(across(a), down(y - s)) for a, y, s in reversed(points)]
     path = " ".join(f"{a:.1f},{b:.1f}" for a, b in upper + lower)
     return tag("polygon", points=path, class_=f"band m{line.style % STYLES}")
 
 
-def _grid_line(value: float, y: float, right: float) -> str:
+def _grid_line(text: str, y: float, right: float) -> str:
     line = tag("line", x1=LEFT, x2=f"{right:.1f}", y1=f"{y:.1f}", y2=f"{y:.1f}", class_="grid")
-    return line + _text(LEFT - 6, y + 4, f"{value:.3f}".rstrip("0").ljust(4, "0"), "tick", "end")
+    return line + _text(LEFT - 6, y + 4, text, "tick", "end")
 
 
-def _level_labels(x: Sequence[float], across) -> list[str]:
+def _level_labels(x: Sequence[float], across: Scale) -> list[str]:
     """Labels of the levels; one that would run into its left neighbour is left out."""
     labels, edge = [], -math.inf
     for level in sorted(x):

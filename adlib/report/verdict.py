@@ -1,15 +1,24 @@
 """The report's first sentences: who leads by how much, and whether that means anything."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
+from adlib.report.images import PairedTest
 from adlib.report.results import LEADING, Results
 from adlib.report.svg import percent
 
 
-def verdict(results: Results) -> list[str]:
-    """Sentences on the leader by image AUROC at the lowest and at the highest noise level."""
+def verdict(results: Results, tests: Mapping[float, PairedTest]) -> list[str]:
+    """Sentences on the leader by image AUROC at the lowest and at the highest noise level.
+
+    Args:
+        results: every metric.
+        tests: the leader's paired test against the runner-up, by noise level. With several seeds their
+            spread is the better judge, and the tests are left to the table.
+    """
     levels = dict.fromkeys((min(results.levels), max(results.levels)))
-    sentences = [_at(results, level) for level in levels]
+    sentences = [_at(results, level, tests.get(level)) for level in levels]
     if len(results.seeds) == 1 and len(results.methods) > 1:
         sentences.append(
             "Only one seed was run, so the spread between runs is not known: add seeds before you rely on a "
@@ -25,29 +34,41 @@ def ranking(results: Results, level: float) -> tuple[list[int], np.ndarray]:
     return [int(m) for m in np.argsort(-values.mean(axis=1), kind="stable")], values
 
 
-def _at(results: Results, level: float) -> str:
+def signed(value: float) -> str:
+    """A difference with its sign, three decimals."""
+    return f"{value:+.3f}".replace("-", "−")
+
+
+def _at(results: Results, level: float, test: PairedTest | None) -> str:
     order, values = ranking(results, level)
-    mean, first = values.mean(axis=1), order[0]
-    C = len(results.categories)
-    where = "Trained on clean images" if level == 0 else f"With {percent(level)} anomalies among the training images"
-    what = f"a mean image AUROC over {C} categories" if C > 1 else f"an image AUROC on {results.categories[0]}"
-    score = f"{mean[first]:.3f}{_spread(values[first])}"
+    names = [results.methods[m] for m in order]
+    C, S, first = len(results.categories), len(results.seeds), values[order[0]]
+    where = f"With {percent(level)} anomalies in the training set" if level else "Trained on clean images"
+    what = f"a mean image AUROC over {C} categories"
+    if C == 1:
+        what = f"an image AUROC on {results.categories[0]}"
+    spread = f" (± {first.std(ddof=1):.3f} over {S} seeds)" if S > 1 else ""
+    score = f"{what} of {first.mean():.3f}{spread}"
     if len(order) == 1:
-        return f"{where}, {results.methods[first]} reaches {what} of {score}."
-    second = order[1]
-    ahead = mean[first] - mean[second]
-    names = results.methods[first], results.methods[second]
+        return f"{where}, {names[0]} reaches {score}."
+    second = values[order[1]]
+    ahead = first.mean() - second.mean()
     if f"{ahead:.3f}" == "0.000":
-        return f"{where}, {names[0]} and {names[1]} are level with {what} of {score}."
-    text = f"{where}, {names[0]} leads with {what} of {score}, {ahead:.3f} ahead of {names[1]}"
-    if len(results.seeds) > 1:
+        return f"{where}, {names[0]} and {names[1]} are level at {score}."
+    doubt = _doubt(first, second, test)
+    return f"{where}, {names[0]} leads with {score}, {ahead:.3f} ahead of {names[1]}{doubt}."
+
+
+def _doubt(first: np.ndarray, second: np.ndarray, test: PairedTest | None) -> str:
+    """What the seeds, or with a single one the test images, say about the leader's `(S,)` AUROC."""
+    if len(first) > 1:
         # The wider of the two: a gap that one method's own seeds bridge is no gap.
-        wide = max(values[m].std(ddof=1) for m in (first, second))
-        if ahead <= wide:
-            return f"{text}. That is within the spread over seeds ({wide:.3f}): neither can be called better."
-    return f"{text}."
-
-
-def _spread(values: np.ndarray) -> str:
-    S = len(values)
-    return f" (± {values.std(ddof=1):.3f} over {S} seeds)" if S > 1 else ""
+        wide = max(first.std(ddof=1), second.std(ddof=1))
+        if first.mean() - second.mean() > wide:
+            return ""
+        return f"; that is within the spread over seeds ({wide:.3f}), so neither is shown to be better"
+    if test is None:
+        return ""
+    low, high = test.interval
+    interval = f"95 % interval over test images {signed(low)} to {signed(high)}"
+    return f" ({interval})" if low > 0 else f", which these test images do not settle ({interval})"

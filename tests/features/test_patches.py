@@ -39,6 +39,16 @@ def test_equals_the_literal_embedding(
     torch.testing.assert_close(embed_patches(levels, pretrain_dim, target_dim, patch_size), expected)
 
 
+def test_own_widths_are_plain_means_of_the_neighbourhood():
+    levels = [torch.randn(2, 6, 8, 8, dtype=torch.float64), torch.randn(2, 10, 4, 4, dtype=torch.float64)]
+    fine, coarse = (F.avg_pool2d(level, 3, 1, 1) for level in levels)
+    coarse = F.interpolate(coarse, size=(8, 8), mode="bilinear", align_corners=False)
+    expected = torch.cat([fine, coarse], dim=1).permute(0, 2, 3, 1)
+    torch.testing.assert_close(embed_patches(levels, None, None), expected)
+    pooled = F.adaptive_avg_pool1d(expected.reshape(128, 1, 16), 7).reshape(2, 8, 8, 7)
+    torch.testing.assert_close(embed_patches(levels, None, 7), pooled)
+
+
 def test_a_batch_is_its_images_one_by_one():
     levels = [torch.randn(3, 6, 8, 8), torch.randn(3, 10, 4, 4)]
     whole = embed_patches(levels, 12, 12)

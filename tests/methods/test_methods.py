@@ -178,7 +178,7 @@ def test_reweighting_prefers_a_patch_with_a_lonely_neighbour():
     bank = MemoryBank()
     bank.add(torch.tensor([[0.0, 0.0], [0.1, 0.0], [0.0, 0.1], [10.0, 0.0]]))
     crowded, lonely = torch.tensor([[[-1.0, 0.0]]]), torch.tensor([[[11.0, 0.0]]])
-    weighted = PatchCore(bank, neighbours=3)
+    weighted = PatchCore(bank, 3, torch.zeros(2), torch.ones(2))
     assert weighted.score(lonely).image > weighted.score(crowded).image
-    plain = PatchCore(bank, neighbours=1)
+    plain = PatchCore(bank, 1, torch.zeros(2), torch.ones(2))
     torch.testing.assert_close(plain.score(lonely).image, plain.score(crowded).image)

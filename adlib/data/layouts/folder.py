@@ -40,12 +40,14 @@ def records(root: Path, category: str) -> list[Record]:
             f"{base}: no folder 'test'; it must hold {GOOD!r} and a folder for each kind of defect"
         )
     masks = _masks(base / "ground_truth")
+    folders: list[tuple[Split, Path]] = [("train", base / "train" / GOOD)]
+    folders.extend(("test", folder) for folder in _folders(base / "test"))
     found: list[Record] = []
-    for split, folder in [("train", base / "train" / GOOD)] + [("test", f) for f in _folders(base / "test")]:
+    for split, folder in folders:
         files = _images(folder)
         if not files:
             raise DataError(f"{folder}: no image (allowed: {', '.join(sorted(SUFFIXES))})")
-        found.extend(_record(root, split, file, masks) for file in files)  # pyright: ignore[reportArgumentType]
+        found.extend(_record(root, split, file, masks) for file in files)
     if masks is not None:
         _check_every_mask_used(masks, found, base)
     return found
@@ -87,7 +89,10 @@ def _check_every_mask_used(masks: dict[tuple[str, str], Path], found: list[Recor
 
 
 def _folders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    """Subfolders; hidden ones (`.ipynb_checkpoints`) are nobody's defect."""
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
 def _images(folder: Path) -> list[Path]:

@@ -1,0 +1,61 @@
+"""Where CoMet starts from: weights of training images and patches by how isolated they are (`adlib.density`).
+
+Not in the paper. Eq. 1 is applied to isolation instead of the model's score, twice: to patches as it stands,
+and to images after their median is taken off, so that a clean set, whose images hardly differ, keeps them all.
+A power sharpens both: `min(1, t / a)` alone falls too slowly to matter.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from adlib.confidence import iqr_threshold, threshold_weights
+from adlib.config import PriorParams
+from adlib.density import isolation
+from adlib.features.store import FeatureView
+from adlib.methods.statistics import feature_statistics
+from adlib.rng import numpy_stream
+
+
+@dataclass(frozen=True)
+class Prior:
+    """What is known about the training set before training.
+
+    Attributes:
+        positions: `(S, P)`, the patches that training draws from.
+        image: `(S,)` weights of the images, in (0, 1].
+        patch: `(S, P)` weights of those patches, in (0, 1].
+        suspicion: `(S,)`, the isolation of each image's most isolated patches.
+    """
+
+    positions: np.ndarray
+    image: Tensor
+    patch: Tensor
+    suspicion: Tensor
+
+
+def density_prior(
+    params: PriorParams, kappa: float, floor: float, features: FeatureView, seed: int, device: torch.device
+) -> Prior:
+    """Weigh images and patches by their isolation among the other training images."""
+    S, N = len(features), features.patches
+    rng = numpy_stream(seed, "comet", "prior")
+    positions = np.stack([rng.permutation(N)[: params.patches] for _ in range(S)])
+    mean, std = feature_statistics(features, device)
+    patches = (features.sampled_batch(np.arange(S), positions, device) - mean) / std
+    isolated = isolation(patches, patches[:, : params.bank], params.neighbours).cpu()
+    top = isolated.topk(min(params.top, isolated.shape[1]), dim=1).values.mean(dim=1)
+    above_median = (top - top.median()).clamp_min(0)
+    return Prior(
+        positions,
+        image=_weights(above_median, 0.0, floor, params.image_power),
+        patch=_weights(isolated, kappa, floor, params.patch_power),
+        suspicion=top,
+    )
+
+
+def _weights(scores: Tensor, kappa: float, floor: float, power: float) -> Tensor:
+    threshold = iqr_threshold(scores.reshape(-1), kappa)
+    return threshold_weights(scores, threshold, torch.finfo(scores.dtype).tiny).pow(power).clamp_min(floor)

@@ -1,0 +1,97 @@
+"""The shape of the project: what each stage declares, who may see labels, and which way imports go."""
+
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+from ruamel.yaml import YAML
+
+from adlib.imports import import_closure
+
+STAGES = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
+MAY_SEE_LABELS = {"contaminate", "evaluate", "evaluate-confident"}
+
+
+def code_deps(stage: str) -> set[str]:
+    return {dep for dep in STAGES[stage]["deps"] if dep.endswith((".py", ".html", ".css"))}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_deps_are_the_import_closure(stage: str):
+    """DVC sees an edit only in a file that is listed; one file too many reruns a stage for nothing."""
+    module = STAGES[stage]["cmd"].split()[2]
+    expected = {file.as_posix() for file in import_closure(module)}
+    listed = {dep for dep in code_deps(stage) if dep.endswith(".py")}
+    assert listed == expected, f"mend with: python -m adlib.imports {module}"
+
+
+def test_report_lists_its_templates():
+    templates = {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "adlib" / "report").iterdir()
+        if path.suffix in (".html", ".css")
+    }
+    assert templates == {dep for dep in code_deps("report") if not dep.endswith(".py")}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_only_contaminate_and_evaluate_see_labels(stage: str):
+    sees = any("labels.csv" in str(dep) for dep in STAGES[stage]["deps"])
+    assert sees == (stage in MAY_SEE_LABELS)
+
+
+def test_only_evaluate_and_contaminate_read_labels_in_code():
+    readers = {
+        path.relative_to(ROOT).as_posix()
+        for folder in ("adlib", "stages")
+        for path in (ROOT / folder).rglob("*.py")
+        if "read_labels(" in path.read_text(encoding="utf-8")
+    }
+    assert readers == {"adlib/data/manifest.py", "adlib/evaluation.py", "stages/contaminate.py"}
+
+
+def test_kappa_belongs_to_the_confident_profile_only():
+    reads_kappa = {stage for stage, body in STAGES.items() if "kappa" in body.get("params", [])}
+    assert reads_kappa == {"train-confident"}
+
+
+@pytest.mark.parametrize(
+    ("layer", "forbidden"),
+    [
+        ("adlib/confidence.py", ("adlib.",)),
+        ("adlib/maml.py", ("adlib.",)),
+        ("adlib/heads", ("adlib.data", "adlib.features", "adlib.methods", "adlib.report")),
+        ("adlib/metrics", ("adlib.data", "adlib.features", "adlib.methods", "adlib.heads")),
+        ("adlib/features", ("adlib.methods", "adlib.heads", "adlib.report", "adlib.metrics")),
+        ("adlib/data", ("adlib.features", "adlib.methods", "adlib.heads", "adlib.report", "adlib.metrics")),
+        ("adlib/methods", ("adlib.data", "adlib.report", "adlib.metrics", "adlib.features.backbones")),
+        ("adlib/evaluation.py", ("adlib.methods", "adlib.features", "adlib.training")),
+        ("adlib/report", ("adlib.methods", "adlib.features", "adlib.training")),
+    ],
+)
+def test_imports_go_one_way(layer: str, forbidden: tuple[str, ...]):
+    for file in _python_files(ROOT / layer):
+        for line in file.read_text(encoding="utf-8").splitlines():
+            if line.lstrip().startswith(("from adlib", "import adlib")):
+                imported = line.split()[1]
+                assert not imported.startswith(forbidden), f"{file.relative_to(ROOT)}: {line}"
+
+
+def test_methods_do_not_import_each_other():
+    shared = {"__init__", "detector", "simplenet_head", "statistics", "prior"}
+    methods = [path for path in (ROOT / "adlib" / "methods").glob("*.py") if path.stem not in shared]
+    assert len(methods) >= 3
+    for file in methods:
+        for other in methods:
+            assert f"adlib.methods.{other.stem} import" not in file.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("module", ["stages.train", "stages.evaluate", "stages.report"])
+def test_training_and_later_never_touch_the_backbone(module: str):
+    closure = {file.as_posix() for file in import_closure(module)}
+    assert "adlib/features/backbones.py" not in closure
+    assert "adlib/features/build.py" not in closure
+
+
+def _python_files(path: Path) -> list[Path]:
+    return sorted(path.rglob("*.py")) if path.is_dir() else [path]
