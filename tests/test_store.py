@@ -142,6 +142,22 @@ def test_two_threads_make_one_entry(store: Path, tmp_path: Path):
     assert [path.name for path in entry.parent.iterdir()] == [KEY], "no temporary folder is left"
 
 
+def test_an_entry_made_meanwhile_stays_in_place(store: Path, tmp_path: Path):
+    """Replacing it would pull the files from under a process that is copying them."""
+    entry = entry_path("fits", KEY)
+    assert entry is not None
+    inodes: list[int] = []
+
+    def overtaken(folder: Path) -> None:
+        make(folder)
+        stored_folder("fits", KEY, make, new(tmp_path / "early"))
+        inodes.append(entry.stat().st_ino)
+
+    assert not stored_folder("fits", KEY, overtaken, new(tmp_path / "late"))
+    assert inodes == [entry.stat().st_ino]
+    assert contents(tmp_path / "late") == contents(tmp_path / "early") == {"a.txt": "a", "b.txt": "b"}
+
+
 def fill(target: Path, barrier: "threading.Barrier") -> None:
     for number in range(20):
         folder = target / str(number)

@@ -19,7 +19,7 @@ import stages.fetch
 from adlib.config import DatasetParams, load_params
 from adlib.data.fetch import Fetched, cap, drop_duplicates, fetch, split
 from adlib.data.layouts import DATASETS, Layout
-from adlib.data.manifest import DataError, Label, Record, Sample, read_labels, read_manifest, write_rows
+from adlib.data.manifest import DataError, Record, read_labels, read_manifest
 
 DATASET = load_params(ROOT / "params.yaml").dataset
 
@@ -178,7 +178,6 @@ def test_duplicates_are_left_out_and_counted(tmp_path: Path):
     write_mask(base / "ground_truth/hole/copy.png")
     after = fetch(dataset_at(tmp_path), "bottle")
     assert after.duplicates == 3
-    assert counts(after) == counts(before)
     assert {sample.id for sample in after.samples} == {sample.id for sample in before.samples}
 
 
@@ -291,27 +290,6 @@ def test_manifest_and_labels_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert manifest == sorted(fetched.samples, key=lambda sample: sample.id)
     assert labels == {label.id: label for label in fetched.labels}
     assert list(labels) == [sample.id for sample in manifest]
-
-
-def test_the_stage_reports_without_a_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit, match=r"error: params.yaml: No such file"):
-        stages.fetch.main("bottle")
-
-
-def test_a_damaged_manifest(tmp_path: Path):
-    write_rows(tmp_path / "m.csv", [Sample("a", "a.png", "val")], Sample)  # pyright: ignore[reportArgumentType]
-    with pytest.raises(DataError, match="split must be train or test, got 'val'; rerun the fetch stage"):
-        read_manifest(tmp_path / "m.csv")
-
-
-def test_rows_round_trip_with_awkward_names(tmp_path: Path):
-    samples = [Sample("b", 'a, "b"/ü.png', "train"), Sample("a", "x\ny.png", "test")]
-    labels = [Label("b", "good", "", ""), Label("a", "crack, big", "m.png", "0" * 64)]
-    write_rows(tmp_path / "m.csv", samples, Sample)
-    write_rows(tmp_path / "l.csv", labels, Label)
-    assert read_manifest(tmp_path / "m.csv") == samples[::-1]
-    assert read_labels(tmp_path / "l.csv") == {label.id: label for label in labels}
 
 
 def test_a_copy_in_another_format_is_another_image(tmp_path: Path):

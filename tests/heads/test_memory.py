@@ -76,6 +76,16 @@ def test_far_from_the_origin():
     torch.testing.assert_close(bank_of(stored).nearest(x)[:, 0].double(), expected, rtol=1e-4, atol=0)
 
 
+def test_distances_belong_to_their_positions():
+    """Between two far clusters the fast search cannot tell near neighbours apart; the measured order can."""
+    clusters = torch.cat([vectors(20, offset=1000), vectors(20, seed=1, offset=-1000)])
+    x = vectors(50, seed=2, offset=1000)
+    distances, positions = bank_of(clusters).search(x, 20)
+    assert (distances.diff(dim=1) >= 0).all()
+    found = brute_force(x, clusters, "euclidean").gather(1, positions)
+    torch.testing.assert_close(distances.double(), found, rtol=1e-4, atol=0)
+
+
 def test_small_angles_are_not_lost():
     """1 - cos of nearly parallel vectors is below float32's resolution near 1."""
     stored = torch.tensor([[1.0, 0.0]])
