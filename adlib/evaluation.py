@@ -76,7 +76,9 @@ def evaluate(params: Params, category: str, fetched: Path, splits: Path, fits: P
                     keep_aspect=params.keep_aspect,
                 )
         found = {"features_key": scores.features_key, "weights_sha256": scores.weights_sha256}
-        write_json(temporary / "metrics.json", {"vanished_masks": test.vanished, **found, "metrics": measured})
+        write_json(
+            temporary / "metrics.json", {"vanished_masks": test.vanished, **found, "metrics": measured}
+        )
         write_csv(temporary / "images.csv", IMAGE_COLUMNS, rows)
 
 

@@ -36,7 +36,9 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "store"
 
 
-def toy_features(normals: int, anomalies: int, *, patches: int = 64, width: int = 8, seed: int = 0) -> Features:
+def toy_features(
+    normals: int, anomalies: int, *, patches: int = 64, width: int = 8, seed: int = 0
+) -> Features:
     """Normal patches near a ring in feature space; an anomaly has a few patches far off it.
 
     The ids tell normal (`n000`) from anomalous (`a000`).

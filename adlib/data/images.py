@@ -21,6 +21,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from adlib.errors import UserError
+
 FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 LOSSY_FORMATS = ("JPEG", "MPO", "JPEG2000", "WEBP")
 LOSSY_TIFF = ("jpeg", "tiff_jpeg", "webp")
@@ -39,7 +41,7 @@ UNDO_ORIENTATION = {
 }
 
 
-class ImageError(ValueError):
+class ImageError(UserError):
     """A file that cannot be used as an image or a mask: names the file, what was found and what to do."""
 
 

@@ -1,10 +1,10 @@
 """CoMet: soft confident learning and meta-learning over SimpleNet's head (Aqeel et al., eq. 1-9).
 
-    per epoch                 t from all training images                                  eq. 2
-      per meta-iteration      lambda(Sigma) from the recent losses                         eq. 4, 5
-        per task T_i          theta' = theta - alpha grad L_SCL(images of T_i, theta)      eq. 6, 7
-                              meta loss += L_SCL(images of other tasks, theta')            eq. 9
-        theta <- theta - beta grad (meta loss), through the inner steps                    eq. 8
+per epoch                 t from all training images                                  eq. 2
+  per meta-iteration      lambda(Sigma) from the recent losses                         eq. 4, 5
+    per task T_i          theta' = theta - alpha grad L_SCL(images of T_i, theta)      eq. 6, 7
+                          meta loss += L_SCL(images of other tasks, theta')            eq. 9
+    theta <- theta - beta grad (meta loss), through the inner steps                    eq. 8
 """
 
 from dataclasses import dataclass
@@ -24,10 +24,10 @@ from adlib.methods.detector import Fit
 from adlib.methods.prior import Prior, density_prior
 from adlib.methods.simplenet_head import (
     Draw,
+    HeadOptimiser,
     PatchSampler,
     SimpleNetDetector,
     check_trainable,
-    head_optimiser,
     new_head,
 )
 from adlib.progress import track
@@ -41,15 +41,13 @@ def fit_comet(settings: CometSettings, features: FeatureView, seed: int, device:
     comet, params = settings.comet, settings.head
     batch_size = check_trainable(features, params.batch_size)
     head = new_head(params, features, seed, device)
-    # ||theta||^2 of eq. 6 takes the place of the optimiser's weight decay.
-    optimiser = head_optimiser(params, head, weight_decay=0.0)
     prior = None
     if comet.prior.enabled:
         prior = density_prior(comet.prior, settings.kappa, comet.floor, features, seed, device)
     sampler = PatchSampler(params, features, seed, device, None if prior is None else prior.positions)
-    tasks = TaskBatches(
-        len(features), comet.tasks, batch_size, torch_stream(seed, "comet", "tasks")
-    )
+    tasks = TaskBatches(len(features), comet.tasks, batch_size, torch_stream(seed, "comet", "tasks"))
+    # ||theta||^2 of eq. 6 takes the place of the optimiser's weight decay.
+    optimiser = HeadOptimiser(params, head, params.epochs * tasks.iterations, weight_decay=0.0)
     window = LossWindow(comet.window, comet.lambda0, comet.gamma)
     log = []
     with track("comet-sn", params.epochs, "epochs") as advance:

@@ -8,10 +8,10 @@ from adlib.features.store import FeatureView
 from adlib.heads.simplenet import patch_losses
 from adlib.methods.detector import Fit
 from adlib.methods.simplenet_head import (
+    HeadOptimiser,
     PatchSampler,
     SimpleNetDetector,
     check_trainable,
-    head_optimiser,
     new_head,
 )
 from adlib.progress import track
@@ -22,7 +22,8 @@ def fit_simplenet(params: SimpleNetHead, features: FeatureView, seed: int, devic
     """Train adaptor and discriminator for a fixed number of epochs."""
     batch_size = check_trainable(features, params.batch_size)
     head = new_head(params, features, seed, device).train()
-    optimiser = head_optimiser(params, head, weight_decay=params.weight_decay)
+    iterations = len(features) // batch_size
+    optimiser = HeadOptimiser(params, head, params.epochs * iterations, weight_decay=params.weight_decay)
     sampler = PatchSampler(params, features, seed, device)
     order = torch_stream(seed, "simplenet", "order")
     log = []
@@ -31,7 +32,7 @@ def fit_simplenet(params: SimpleNetHead, features: FeatureView, seed: int, devic
             losses = []
             # Batches of equal size (within one): none is too small for batch statistics.
             shuffled = torch.randperm(len(features), generator=order)
-            for images in shuffled.tensor_split(len(features) // batch_size):
+            for images in shuffled.tensor_split(iterations):
                 draw = sampler.draw(images)
                 with mixed_precision(device):
                     loss = patch_losses(head(draw.patches, draw.noise), params.margin).mean()

@@ -13,11 +13,11 @@ from adlib.errors import UserError
 from adlib.features.build import INFO, ROWS
 from adlib.features.store import Features
 from adlib.fits import load_scores
+from adlib.heads.memory import MemoryBank
 from adlib.io import read_json, write_json
 from adlib.methods import METHODS
 from adlib.methods.detector import Fit, score_images
 from adlib.methods.patchcore import PatchCore, greedy_coreset, presample
-from adlib.heads.memory import MemoryBank
 from adlib.metrics import auroc
 from adlib.training import load_detector, train
 
@@ -43,7 +43,9 @@ def test_finds_anomalies(name: str, toy_params: Params, features: Features):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_same_seed_same_scores_and_another_seed_other_scores(name: str, toy_params: Params, features: Features):
+def test_same_seed_same_scores_and_another_seed_other_scores(
+    name: str, toy_params: Params, features: Features
+):
     a, b, c = (
         score_images(fit(name, toy_params, features, seed=seed).detector, features.select(TEST), CPU)["image"]
         for seed in (0, 0, 1)
@@ -73,7 +75,9 @@ def test_state_round_trip(name: str, toy_params: Params, features: Features):
     detector = fit(name, toy_params, features).detector
     state = {key: tensor.clone() for key, tensor in detector.state().items()}
     batch = features.select(TEST).batch(np.arange(5), CPU)
-    for ours, restored in zip(detector.score(batch), METHODS[name].from_state(state).score(batch), strict=True):
+    for ours, restored in zip(
+        detector.score(batch), METHODS[name].from_state(state).score(batch), strict=True
+    ):
         torch.testing.assert_close(ours, restored)
 
 
@@ -156,7 +160,15 @@ def test_stage_writes_every_fit_and_finds_it_again(
 
     def run(*sets: TrainingSet) -> str:
         write_splits(tmp_path / "splits.json", Splits(tuple(TEST), False, sets))
-        train(toy_params, "ring", "patchcore", folder, tmp_path / "splits.json", tmp_path / "fits", tmp_path / "t.json")
+        train(
+            toy_params,
+            "ring",
+            "patchcore",
+            folder,
+            tmp_path / "splits.json",
+            tmp_path / "fits",
+            tmp_path / "t.json",
+        )
         return capsys.readouterr().err
 
     clean = TrainingSet(0.0, 0, tuple(NORMAL))
