@@ -25,7 +25,7 @@ def main(
 
 @app.command()
 def doctor() -> None:
-    """Check this machine and project: versions, device, data, weights, store, DVC. Each line ok, or what to do."""
+    """Check versions, device, data, weights, store and DVC: each line is ok, or says what to do."""
     from adlib.doctor import check_all
 
     console = Console(highlight=False, soft_wrap=True)

@@ -113,6 +113,8 @@ class PriorParams(Block):
 class CometParams(Block):
     """Soft confident learning and MAML (CoMet eq. 1-9)."""
 
+    epochs: Count
+    batch_size: Annotated[int, Field(ge=2)]
     floor: Annotated[float, Field(gt=0, le=1)]
     window: Annotated[int, Field(ge=2)]
     lambda0: NonNegative

@@ -49,9 +49,7 @@ def evaluate(params: Params, category: str, fetched: Path, splits: Path, fits: P
     plan = read_splits(splits)
     test = load_test_set(plan.test, samples, labels, root, params.image_size, params.keep_aspect)
     if test.vanished:
-        say(
-            f"{category}: {test.vanished} masks vanish at {params.image_size} pixels (their images still count)"
-        )
+        say(f"{category}: {test.vanished} masks vanish at {params.image_size} px; their images still count")
     shown = reference_fit(plan.training_sets)
     measured, rows = [], []
     with atomic_directory(out) as temporary:

@@ -1,4 +1,4 @@
-"""contaminate CATEGORY: manifest and sealed labels -> the training set of every noise level and seed, the test set."""
+"""contaminate CATEGORY: manifest and sealed labels -> the training sets and the one test set."""
 
 import sys
 from pathlib import Path

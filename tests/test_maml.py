@@ -11,7 +11,7 @@ A, B, C, D, ALPHA = 3.0, 2.0, 1.0, -4.0, 0.1
 
 
 def meta_gradient(w0: float, *, second_order: bool, steps: int = 1) -> tuple[float, float]:
-    """The adapted w' and the gradient of b/2 (w' - d)^2 with respect to w, for the inner loss a/2 (w - c)^2."""
+    """w' and the gradient of b/2 (w' - d)^2 with respect to w, for the inner loss a/2 (w - c)^2."""
     w = torch.tensor(w0, dtype=torch.float64, requires_grad=True)
     adapted = adapt({"w": w}, lambda p: A / 2 * (p["w"] - C) ** 2, ALPHA, steps, second_order)["w"]
     (gradient,) = torch.autograd.grad(B / 2 * (adapted - D) ** 2, w)

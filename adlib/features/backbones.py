@@ -98,7 +98,9 @@ def load_backbone(params: BackboneParams, device: torch.device) -> Backbone:
     else:
         data = resolve_data_config({}, model=network)
         mean, std = data["mean"], data["std"]
+    # Channels last: the layout that images arrive in, and much faster on a CPU.
     network.eval().requires_grad_(False).to(device)
+    network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     shape = (1, 3, 1, 1)
     return Backbone(
         network,

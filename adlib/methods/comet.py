@@ -39,7 +39,7 @@ CONFIDENCE_BATCH = 32
 def fit_comet(settings: CometSettings, features: FeatureView, seed: int, device: torch.device) -> Fit:
     """Train adaptor and discriminator by CoMet for a fixed number of epochs."""
     comet, params = settings.comet, settings.head
-    batch_size = check_trainable(features, params.batch_size)
+    batch_size = check_trainable(features, comet.batch_size)
     head = new_head(params, features, seed, device)
     prior = None
     if comet.prior.enabled:
@@ -47,11 +47,11 @@ def fit_comet(settings: CometSettings, features: FeatureView, seed: int, device:
     sampler = PatchSampler(params, features, seed, device, None if prior is None else prior.positions)
     tasks = TaskBatches(len(features), comet.tasks, batch_size, torch_stream(seed, "comet", "tasks"))
     # ||theta||^2 of eq. 6 takes the place of the optimiser's weight decay.
-    optimiser = HeadOptimiser(params, head, params.epochs * tasks.iterations, weight_decay=0.0)
+    optimiser = HeadOptimiser(params, head, comet.epochs * tasks.iterations, weight_decay=0.0)
     window = LossWindow(comet.window, comet.lambda0, comet.gamma)
     log = []
-    with track("comet-sn", params.epochs, "epochs") as advance:
-        for epoch in range(params.epochs):
+    with track("comet-sn", comet.epochs, "epochs") as advance:
+        for epoch in range(comet.epochs):
             scores = confidence_scores(head, features, params.margin, device)
             loss = SclLoss(head, params.margin, iqr_threshold(scores, settings.kappa), comet.floor, prior)
             for batches in tasks.epoch():
@@ -87,7 +87,8 @@ def meta_losses(loss: "SclLoss", comet: CometParams, strength: float, inner: Dra
         inner_losses.append(loss(params, inner, strength, update_statistics=False))
         return inner_losses[-1]
 
-    theta = dict(loss.head.named_parameters())
+    theta: ParamDict = {}
+    theta.update(loss.head.named_parameters())
     adapted = adapt(theta, inner_loss, comet.inner_lr, comet.inner_steps, comet.second_order)
     return MetaLosses(inner_losses[0].detach(), loss(adapted, outer, strength, update_statistics=True))
 

@@ -1,4 +1,4 @@
-"""PatchCore: a greedy coreset of training patches as a memory bank (Roth et al. 2022); the baseline to beat."""
+"""PatchCore: a greedy coreset of training patches as memory bank (Roth et al. 2022), the baseline to beat."""
 
 from dataclasses import dataclass
 

@@ -1,7 +1,7 @@
 """Where CoMet starts from: weights of training images and patches by how isolated they are (`adlib.density`).
 
-Not in the paper. Eq. 1 is applied to isolation instead of the model's score, twice: to patches as it stands,
-and to images after their median is taken off, so that a clean set, whose images hardly differ, keeps them all.
+Not in the paper. Eq. 1 is applied to isolation instead of the model's score, twice: to patches as it
+stands, and to images after their median is taken off, so that differences count and not the common level.
 A power sharpens both: `min(1, t / a)` alone falls too slowly to matter.
 """
 

@@ -1,4 +1,4 @@
-"""Every method on toy features: it learns, it is reproducible, and it survives a round trip through its state."""
+"""Every method on toy features: it learns, is reproducible, and survives a round trip through its state."""
 
 from pathlib import Path
 
@@ -43,9 +43,7 @@ def test_finds_anomalies(name: str, toy_params: Params, features: Features):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_same_seed_same_scores_and_another_seed_other_scores(
-    name: str, toy_params: Params, features: Features
-):
+def test_a_seed_decides_the_scores(name: str, toy_params: Params, features: Features):
     a, b, c = (
         score_images(fit(name, toy_params, features, seed=seed).detector, features.select(TEST), CPU)["image"]
         for seed in (0, 0, 1)

@@ -1,0 +1,187 @@
+"""The whole pipeline, run by DVC in a temporary clone on the project's own drawn samples.
+
+Small settings (64 px, random weights, two epochs) keep it to about a minute; what is asserted is which stages
+run and what they write, not how good the numbers are.
+"""
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+from ruamel.yaml import YAML
+
+CATEGORY = "weave"
+CHANGES = {
+    "seeds": [0, 1],
+    "image_size": 64,
+    "device": "cpu",
+    "dataset": {"name": "samples", "categories": [CATEGORY]},
+    "backbone": {"weights": "random"},
+    "methods": {"simplenet": {"epochs": 2}, "patchcore": {"presample": 500, "coreset": 100}},
+}
+
+
+class Clone:
+    """A copy of the project with its own git history, store and parameters."""
+
+    def __init__(self, folder: Path, store: Path) -> None:
+        self.folder = folder
+        listed = subprocess.run(
+            ["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True, check=True
+        )
+        for name in filter(None, listed.stdout.decode().split("\0")):
+            if (ROOT / name).is_file() and name != "dvc.lock":
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(ROOT / name, folder / name)
+        interpreter = Path(sys.executable).parent
+        self.environment = os.environ | {
+            "PATH": f"{interpreter}{os.pathsep}{os.environ['PATH']}",
+            "ADLIB_CACHE": str(store),
+            "OMP_NUM_THREADS": "1",
+            "DVC_NO_ANALYTICS": "1",
+            "GIT_CONFIG_GLOBAL": os.devnull,
+        }
+        self.edit(CHANGES)
+        self.run("git", "init", "-q", "-b", "main")
+        self.commit("start")
+
+    def run(self, *command: str, ok: bool = True, **environment: str) -> str:
+        """Run a command in the clone; its output, both streams together."""
+        result = subprocess.run(
+            command, cwd=self.folder, env=self.environment | environment, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
+        )  # fmt: skip
+        assert (result.returncode == 0) == ok, result.stdout
+        return result.stdout
+
+    def repro(self) -> list[str]:
+        """Run the pipeline; the stages that were executed (or taken from DVC's run cache)."""
+        return executed(self.run("dvc", "repro"))
+
+    def edit(self, changes: dict[str, object]) -> None:
+        """Change parameters in place, keeping the file's comments."""
+        yaml = YAML()
+        path = self.folder / "params.yaml"
+        merge((data := yaml.load(path)), changes)
+        yaml.dump(data, path)
+
+    def commit(self, message: str) -> None:
+        """Commit everything that git does not ignore."""
+        self.run("git", "add", "-A")
+        self.run("git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", message)
+
+    def results(self) -> list[dict[str, str]]:
+        """The rows of report/results.csv."""
+        with (self.folder / "report" / "results.csv").open() as file:
+            return list(csv.DictReader(file))
+
+
+def merge(data: dict, changes: dict) -> None:
+    for key, value in changes.items():
+        if isinstance(value, dict):
+            merge(data[key], value)
+        else:
+            data[key] = value
+
+
+def executed(log: str) -> list[str]:
+    """The stages that DVC says it ran or took from its run cache."""
+    lines = [line for line in log.splitlines() if line.startswith("Running stage") or " is cached" in line]
+    return [line.split("'")[1] for line in lines]
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
+    base = tmp_path_factory.mktemp("pipeline")
+    project = Clone(base / "project", base / "store")
+    project.repro()
+    project.commit("first run")
+    yield project
+    shutil.rmtree(base, ignore_errors=True)
+
+
+def test_first_run_writes_every_result(clone: Clone):
+    rows = clone.results()
+    assert {row["method"] for row in rows} == {"simplenet", "patchcore", "comet-sn"}
+    assert {row["noise"] for row in rows} == {"0", "0.1"}
+    assert {row["seed"] for row in rows} == {"0", "1"}
+    assert {"image_auroc", "image_ap", "image_f1max", "pixel_auroc", "aupro_0.3"} == {
+        r["metric"] for r in rows
+    }
+    summary = json.loads((clone.folder / "report" / "summary.json").read_text())
+    assert set(summary["patchcore"][CATEGORY]) == {"0", "0.1"}
+    page = (clone.folder / "report" / "index.html").read_text()
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    assert "<script" not in page
+
+
+def test_second_run_runs_nothing(clone: Clone):
+    assert clone.repro() == []
+
+
+def test_kappa_reruns_the_confident_profile_only(clone: Clone):
+    ran = executed(clone.run("dvc", "exp", "run", "-S", "kappa=0.5"))
+    cell = f"@{CATEGORY}-comet-sn"
+    assert sorted(ran) == sorted([f"train-confident{cell}", f"evaluate-confident{cell}", "report"])
+    assert "kappa" in clone.run("dvc", "params", "diff")
+    clone.run("git", "checkout", "-q", ".")
+    clone.run("dvc", "checkout", "-q")
+
+
+def test_levels_and_seeds_embed_nothing_and_train_only_what_is_new(clone: Clone):
+    before = clone.results()
+    clone.edit({"noise": {"levels": [0.0, 0.1, 0.15]}})
+    log = clone.run("dvc", "repro")
+    assert not any(stage.startswith("features") for stage in executed(log))
+    assert log.count("noise-0.15_seed-") == 6
+    assert log.count("from the store") == 3 * 4
+    assert [row for row in clone.results() if row["noise"] != "0.15"] == before
+    clone.edit({"noise": {"levels": [0.0, 0.1]}})
+    clone.repro()
+    assert clone.results() == before
+
+
+def test_everything_between_runs_without_labels(clone: Clone):
+    labels = clone.folder / "outputs" / "fetch" / CATEGORY / "labels.csv"
+    kept = labels.read_bytes()
+    labels.unlink()
+    try:
+        clone.run("python", "-m", "stages.features", CATEGORY, ADLIB_CACHE="off")
+        clone.run("python", "-m", "stages.train", CATEGORY, "comet-sn", ADLIB_CACHE="off")
+        clone.run("python", "-m", "stages.contaminate", CATEGORY, ok=False)
+        clone.run("python", "-m", "stages.evaluate", CATEGORY, "comet-sn", ok=False)
+    finally:
+        labels.write_bytes(kept)
+    clone.run("dvc", "checkout", "-q", "--force")
+    assert clone.repro() == []
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("kappa=abc", "kappa: "),
+        ("noise.levels=[0.0,0.9]", "largest possible level"),
+        ("dataset.categories=[wave]", "no category 'wave'"),
+        ("dataset.categories=[]", "dataset.categories"),
+    ],
+)
+def test_bad_parameters_stop_the_run_and_keep_the_results(clone: Clone, override: str, message: str):
+    before = (clone.folder / "report" / "results.csv").read_bytes()
+    assert message in clone.run("dvc", "exp", "run", "-S", override, ok=False)
+    clone.run("git", "checkout", "-q", ".")
+    clone.run("dvc", "checkout", "-q")
+    assert (clone.folder / "report" / "results.csv").read_bytes() == before
+
+
+def test_forced_run_elsewhere_gives_the_same_bytes(clone: Clone, tmp_path: Path):
+    other = Clone(tmp_path / "another" / "place", tmp_path / "store")
+    other.run("dvc", "repro", "--force", "--no-run-cache", ADLIB_CACHE="off")
+    mine, theirs = (c.folder / "report" / "results.csv" for c in (clone, other))
+    assert mine.read_bytes() == theirs.read_bytes()
