@@ -35,7 +35,7 @@ def isolation(patches: Tensor, bank: Tensor, neighbours: int) -> Tensor:
     M = bank.shape[1]
     flat = bank.reshape(S * M, D)
     offsets, transposed = flat.square().sum(1), flat.T.contiguous()
-    distance = torch.empty((S, P), device=patches.device)
+    distance = torch.empty((S, P), dtype=patches.dtype, device=patches.device)
     nearest = torch.empty((S, P, k), dtype=torch.long, device=patches.device)
     for s in range(S):
         squared = torch.addmm(offsets[None], patches[s], transposed, alpha=-2).reshape(P, S, M)
