@@ -25,7 +25,8 @@ def toy_params(params: Params) -> Params:
         update={"epochs": 30, "lr_adaptor": 1e-3, "lr_discriminator": 5e-3, "hidden": 64, "batch_size": 8}
     )
     bank = params.methods.patchcore.model_copy(update={"presample": 1000, "coreset": 200})
-    methods = params.methods.model_copy(update={"simplenet": head, "patchcore": bank})
+    comet = params.methods.comet_sn.model_copy(update={"epochs": 30})
+    methods = params.methods.model_copy(update={"simplenet": head, "patchcore": bank, "comet_sn": comet})
     return params.model_copy(update={"methods": methods})
 
 

@@ -105,7 +105,7 @@ def test_one_image_is_too_few(name: str, toy_params: Params, features: Features)
 @pytest.mark.parametrize("name", ["simplenet", "comet-sn"])
 def test_log_has_every_epoch(name: str, toy_params: Params, features: Features):
     log = fit(name, toy_params, features).log
-    assert [entry["epoch"] for entry in log] == list(range(toy_params.methods.simplenet.epochs))
+    assert [entry["epoch"] for entry in log] == list(range(30))
     assert log[-1]["loss"] < log[0]["loss"]
 
 
