@@ -6,7 +6,7 @@ are listed), and the code version in the key of a stored fit.
 
 import ast
 import hashlib
-import sys
+import re
 from functools import cache
 from pathlib import Path
 
@@ -69,5 +69,20 @@ def _imported(file: Path) -> list[Path]:
     return files
 
 
-if __name__ == "__main__":  # python -m adlib.imports stages.train: the lines for dvc.yaml
-    print("\n".join(f"      - {file}" for file in import_closure(*sys.argv[1:])))
+def with_code_deps(dvc_yaml: str) -> str:
+    """The text of a dvc.yaml whose stages list exactly the sources that their module imports.
+
+    Only runs of `- adlib/….py` and `- stages/….py` change; a stage's module is the one after `python -m`.
+    """
+    stage = re.compile(r"(python -m (stages\.\w+).*?\n)((?: +- (?:adlib|stages)/\S+\.py\n)+)", re.DOTALL)
+
+    def listed(match: re.Match[str]) -> str:
+        lines = (f"      - {file.as_posix()}\n" for file in import_closure(match[2]))
+        return match[1] + "".join(lines)
+
+    return stage.sub(listed, dvc_yaml)
+
+
+if __name__ == "__main__":  # python -m adlib.imports: bring the code deps of dvc.yaml up to date
+    path = ROOT / "dvc.yaml"
+    path.write_text(with_code_deps(path.read_text(encoding="utf-8")), encoding="utf-8")

@@ -21,8 +21,8 @@ from adlib.features.store import Features, open_features
 from adlib.fits import INFO, MODEL, SCORES, TIME
 from adlib.imports import code_version
 from adlib.io import atomic_directory, read_json, write_json
-from adlib.methods import METHODS
 from adlib.methods.detector import Detector, Fit, score_images
+from adlib.methods.registry import METHODS
 from adlib.progress import say
 from adlib.store import content_key, stored_folder
 

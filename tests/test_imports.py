@@ -109,3 +109,22 @@ def test_moving_code_between_files_is_an_edit(root: Path):
     a.write_text(text[1])
     b.write_text(text[0])
     assert version() != before
+
+
+def test_dvc_yaml_lists_the_closure(root: Path):
+    """Only the lines of sources change; a stage without a module of ours stays as it is."""
+    before = """stages:
+  first:
+    cmd: python -m stages.train "x"
+    deps:
+      - data
+      - adlib/gone.py
+      - stages/train.py
+    outs: [out]
+  second:
+    cmd: echo
+"""
+    after = imports.with_code_deps(before)
+    listed = "".join(f"      - {file.as_posix()}\n" for file in import_closure("stages.train"))
+    assert after == before.replace("      - adlib/gone.py\n      - stages/train.py\n", listed)
+    assert imports.with_code_deps(after) == after

@@ -22,7 +22,7 @@ def test_deps_are_the_import_closure(stage: str):
     module = STAGES[stage]["cmd"].split()[2]
     expected = {file.as_posix() for file in import_closure(module)}
     listed = {dep for dep in code_deps(stage) if dep.endswith(".py")}
-    assert listed == expected, f"mend with: python -m adlib.imports {module}"
+    assert listed == expected, "mend with: python -m adlib.imports"
 
 
 def test_report_lists_its_templates():
@@ -78,12 +78,19 @@ def test_imports_go_one_way(layer: str, forbidden: tuple[str, ...]):
 
 
 def test_methods_do_not_import_each_other():
-    shared = {"__init__", "detector", "simplenet_head", "statistics", "prior"}
+    shared = {"__init__", "registry", "detector", "simplenet_head", "statistics", "prior"}
     methods = [path for path in (ROOT / "adlib" / "methods").glob("*.py") if path.stem not in shared]
     assert len(methods) >= 3
     for file in methods:
         for other in methods:
             assert f"adlib.methods.{other.stem} import" not in file.read_text(encoding="utf-8")
+
+
+def test_an_edit_of_one_method_refits_only_itself():
+    """The key of a stored fit covers the closure of its method's module."""
+    closure = {file.as_posix() for file in import_closure("adlib.methods.patchcore")}
+    assert "adlib/methods/patchcore.py" in closure
+    assert not {"adlib/methods/registry.py", "adlib/methods/comet.py", "adlib/maml.py"} & closure
 
 
 @pytest.mark.parametrize("module", ["stages.train", "stages.evaluate", "stages.report"])

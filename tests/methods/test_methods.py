@@ -15,9 +15,9 @@ from adlib.features.store import Features
 from adlib.fits import load_scores
 from adlib.heads.memory import MemoryBank
 from adlib.io import read_json, write_json
-from adlib.methods import METHODS
 from adlib.methods.detector import Fit, score_images
 from adlib.methods.patchcore import PatchCore, greedy_coreset, presample
+from adlib.methods.registry import METHODS
 from adlib.metrics import auroc
 from adlib.training import load_detector, train
 

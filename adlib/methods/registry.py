@@ -1,0 +1,38 @@
+"""The methods that params.yaml can name. A new one is a module, its block in `config.py` and a line here."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from adlib.config import Params
+from adlib.features.store import FeatureView
+from adlib.methods.comet import fit_comet
+from adlib.methods.detector import Detector, Fit
+from adlib.methods.patchcore import PatchCore, fit_patchcore
+from adlib.methods.simplenet import fit_simplenet
+from adlib.methods.simplenet_head import SimpleNetDetector
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """How a method is fitted and restored.
+
+    Attributes:
+        settings: the parameters that its fit reads, and no others: they are the key of a stored fit.
+        fit: `(settings, features, seed, device)` to a fit.
+        from_state: rebuilds the detector from its tensors.
+    """
+
+    settings: Callable[[Params], Any]
+    fit: Callable[[Any, FeatureView, int, torch.device], Fit]
+    from_state: Callable[[dict[str, Tensor]], Detector]
+
+
+METHODS = {
+    "simplenet": Method(lambda p: p.methods.simplenet, fit_simplenet, SimpleNetDetector.from_state),
+    "comet-sn": Method(lambda p: p.comet_sn, fit_comet, SimpleNetDetector.from_state),
+    "patchcore": Method(lambda p: p.methods.patchcore, fit_patchcore, PatchCore.from_state),
+}
