@@ -110,9 +110,12 @@ class PriorParams(Block):
     patch_power: Positive
 
 
-class CometParams(Block):
-    """Soft confident learning and MAML (CoMet eq. 1-9)."""
+class StrategyParams(Block):
+    """Soft confident learning and MAML over any head (CoMet eq. 1-9); Table 5 switches its three parts."""
 
+    data_uncertainty: bool
+    model_uncertainty: bool
+    meta_learning: bool
     epochs: Count
     batch_size: Annotated[int, Field(ge=2)]
     floor: Annotated[float, Field(gt=0, le=1)]
@@ -123,11 +126,16 @@ class CometParams(Block):
     inner_steps: Count
     inner_lr: Positive
     second_order: bool
+
+
+class CometParams(StrategyParams):
+    """CoMet on SimpleNet's head, which starts from a density prior."""
+
     prior: PriorParams
 
 
 class CometSettings(Block):
-    """What a CoMet fit reads: kappa is a key of its own in params.yaml, the head is SimpleNet's."""
+    """What a CoMet-SN fit reads: kappa is a key of its own in params.yaml, the head is SimpleNet's."""
 
     kappa: float
     comet: CometParams

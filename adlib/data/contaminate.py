@@ -16,7 +16,7 @@ import numpy as np
 
 from adlib.data.manifest import DataError, Label, Sample
 from adlib.io import read_json, write_json
-from adlib.rng import numpy_stream
+from adlib.rng import shuffled
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ def contaminate(
         test = sorted(set(test) - set(pool))
     training_sets = []
     for seed in seeds:
-        order = [pool[i] for i in numpy_stream(seed, "contaminate").permutation(len(pool))]
+        order = shuffled(pool, seed, "contaminate")
         for level in levels:
             ids = normals + order[: added_anomalies(level, len(normals))]
             training_sets.append(TrainingSet(level, seed, tuple(sorted(ids))))
@@ -89,7 +89,7 @@ def added_anomalies(level: float, normals: int) -> int:
 def draw_reserve(anomalies: Sequence[Label], fraction: float, seed: int) -> list[str]:
     """Up to `floor(fraction * n)` anomalies, each defect's share by largest remainder, at most half of it."""
     strata: dict[str, list[str]] = defaultdict(list)
-    for label in sorted(anomalies, key=lambda label: label.id):
+    for label in anomalies:
         strata[label.defect].append(label.id)
     names = sorted(strata)
     size = np.array([len(strata[name]) for name in names], dtype=int)
@@ -99,9 +99,9 @@ def draw_reserve(anomalies: Sequence[Label], fraction: float, seed: int) -> list
         if share.sum() < int(fraction * size.sum()) and share[i] < size[i] // 2:
             share[i] += 1
     return [
-        strata[name][i]
+        id
         for name, count in zip(names, share, strict=True)
-        for i in numpy_stream(seed, "reserve", name).permutation(len(strata[name]))[:count]
+        for id in shuffled(strata[name], seed, "reserve", name)[:count]
     ]
 
 

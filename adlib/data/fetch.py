@@ -5,13 +5,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from adlib.config import DatasetParams
 from adlib.data.images import ImageError, read_mask, read_rgb, sha256_file
 from adlib.data.layouts import dataset_records, dataset_root
 from adlib.data.manifest import DataError, Label, Record, Sample
-from adlib.rng import numpy_stream
+from adlib.rng import shuffled
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +72,7 @@ def split(
 ) -> list[tuple[str, Record]]:
     """Give records without a published split one: `max_train` random normals train, the rest tests."""
     unsplit = [id for id, record in records if record.split is None and not record.anomalous]
-    train = set(_draw(unsplit, params.max_train, params.split_seed, category, "split"))
+    train = set(shuffled(unsplit, params.split_seed, "split", category)[: params.max_train])
     return [
         (id, record if record.split else replace(record, split="train" if id in train else "test"))
         for id, record in records
@@ -91,14 +89,8 @@ def cap(records: list[tuple[str, Record]], params: DatasetParams, category: str)
     kept: set[str] = set()
     for name, belongs, limit in groups:
         ids = [id for id, record in records if belongs(record)]
-        kept.update(_draw(ids, limit, params.split_seed, category, name))
+        kept.update(shuffled(ids, params.split_seed, name, category)[:limit])
     return [(id, record) for id, record in records if id in kept]
-
-
-def _draw(ids: list[str], limit: int, seed: int, *names: str) -> list[str]:
-    """At most `limit` of `ids` at random; depends on the ids, not on the order they come in."""
-    order = numpy_stream(seed, "fetch", *names).permutation(len(ids))
-    return [str(id) for id in np.array(sorted(ids), dtype=object)[order][:limit]]
 
 
 def _check_counts(records: list[tuple[str, Record]], category: str) -> None:
