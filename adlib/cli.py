@@ -1,13 +1,31 @@
 """The command line: thin, one function a command."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from typer import Context
+from typer.core import TyperGroup
 
 from adlib import __version__
+from adlib.errors import UserError
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
+
+class Commands(TyperGroup):
+    """Shows what a user can mend as one message; any other exception keeps its traceback."""
+
+    def invoke(self, ctx: Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except UserError as error:
+            typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(1) from None
+
+
+app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, help=__doc__)
 
 
 def _version(asked: bool) -> None:
@@ -38,3 +56,38 @@ def doctor() -> None:
             console.print(f"      {finding.remedy}", markup=False)
     if not all(finding.ok for finding in findings):
         raise typer.Exit(1)
+
+
+@app.command()
+def triage(
+    category: Annotated[str, typer.Argument(help="a category of params.yaml")],
+    method: Annotated[str | None, typer.Option(help="default: the first with a ranking")] = None,
+    noise: Annotated[float | None, typer.Option(help="noise level; default: the lowest")] = None,
+    seed: Annotated[int | None, typer.Option(help="default: the first")] = None,
+    top: Annotated[
+        int | None, typer.Option(min=1, help="how many images; default: those that stand out")
+    ] = None,
+    apply: Annotated[bool, typer.Option("--apply", help="write the images shown to excluded.csv")] = False,
+) -> None:
+    """Rank the training images by suspicion; with --apply leave the worst out of training."""
+    from adlib.report.triage import read_triage
+    from adlib.triage import above_the_fence, exclude, of_fit
+
+    rows = read_triage("report/triage.csv")
+    ranking = of_fit(rows, category=category, method=method, noise=noise, seed=seed)
+    shown = above_the_fence(ranking) if top is None else ranking[:top]
+    fit = f"{ranking[0].method}, noise {ranking[0].noise}, seed {ranking[0].seed}"
+    console = Console(highlight=False)
+    if not shown:
+        console.print(f"{category} ({fit}): none of {len(ranking)} training images stands out; see --top")
+        return
+    table = Table("rank", "suspicion", "weight", "score", "image", title=f"{category} ({fit})")
+    for row in shown:
+        table.add_row(
+            str(row.rank), f"{row.suspicion:.3g}", f"{row.weight:.3g}", f"{row.score:.3g}", Text(row.path)
+        )
+    console.print(table)
+    console.print(f"{len(shown)} of {len(ranking)} training images; report/index.html shows the evidence")
+    if apply:
+        new = exclude("excluded.csv", shown)
+        console.print(f"excluded.csv: {new} images added; `dvc repro` now trains without them")

@@ -18,7 +18,7 @@ from adlib.progress import say
 from adlib.report.gallery import reference_fit, write_gallery
 from adlib.scoring import pixel_maps
 
-IMAGE_COLUMNS = ("noise", "seed", "id", "path", "split", "label", "defect", "score", "weight")
+IMAGE_COLUMNS = ("noise", "seed", "id", "path", "split", "label", "defect", "score", "weight", "suspicion")
 PIXEL_METRICS = ("pixel_auroc", "aupro_0.3")
 
 
@@ -122,21 +122,16 @@ def image_rows(
     """One row an image: the test images with their scores, the training images with their weights."""
     rows: list[list[str]] = []
 
-    def add(id: str, split: str, score: float | None, weight: float | None) -> None:
+    def add(id: str, split: str, *numbers: str) -> None:
         label = labels[id]
         rows.append([
             f"{training_set.noise:g}", str(training_set.seed), id, samples[id].path, split,
-            str(int(label.anomalous)), label.defect, _number(score), _number(weight),
+            str(int(label.anomalous)), label.defect, *numbers,
         ])  # fmt: skip
 
     for id, score in zip(scores.test, scores.image, strict=True):
-        add(id, "test", float(score), None)
+        add(id, "test", f"{score:.6g}", "", "")
     for i, id in enumerate(scores.train):
-        score = None if scores.train_score is None else float(scores.train_score[i])
-        weight = None if scores.weight is None else float(scores.weight[i])
-        add(id, "train", score, weight)
+        about = (scores.train_score, scores.weight, scores.suspicion)
+        add(id, "train", *("" if column is None else f"{column[i]:.6g}" for column in about))
     return rows
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.6g}"

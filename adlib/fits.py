@@ -12,6 +12,21 @@ MODEL, SCORES, INFO, TIME = "model.safetensors", "scores.safetensors", "fit.json
 
 
 @dataclass(frozen=True)
+class Suspects:
+    """The K most suspect training images, the most suspect first, as positions in `FitScores.train`.
+
+    Attributes:
+        images: `(K,)`.
+        patch: `(K, N)` their patch scores.
+        nearest: `(K, M)` the trusted images that look most like their worst patches.
+    """
+
+    images: np.ndarray
+    patch: np.ndarray
+    nearest: np.ndarray
+
+
+@dataclass(frozen=True)
 class FitScores:
     """Raw scores of a fit.
 
@@ -26,6 +41,8 @@ class FitScores:
         train: ids of the S training images.
         weight: `(S,)` confidence weights, or None.
         train_score: `(S,)` confidence scores of the training images, or None.
+        suspicion: `(S,)` of the training images, higher is more suspect, or None.
+        suspects: the evidence for the highest of them, or None.
     """
 
     test: tuple[str, ...]
@@ -38,12 +55,15 @@ class FitScores:
     train: tuple[str, ...]
     weight: np.ndarray | None
     train_score: np.ndarray | None
+    suspicion: np.ndarray | None
+    suspects: Suspects | None
 
 
 def load_scores(folder: str | Path) -> FitScores:
     """Read the scores of the fit in `folder`."""
     arrays, info = load_file(Path(folder) / SCORES), read_json(Path(folder) / INFO)
     rows, columns = info["grid"]
+    examined = [arrays[f"suspect_{n}"] for n in ("images", "patch", "nearest") if f"suspect_{n}" in arrays]
     return FitScores(
         tuple(info["test"]),
         arrays["image"],
@@ -55,4 +75,6 @@ def load_scores(folder: str | Path) -> FitScores:
         tuple(info["train"]),
         arrays.get("train_weight"),
         arrays.get("train_score"),
+        arrays.get("train_suspicion"),
+        Suspects(*examined) if examined else None,
     )

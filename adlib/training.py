@@ -23,6 +23,7 @@ from adlib.imports import code_version
 from adlib.io import atomic_directory, read_json, write_json
 from adlib.methods.detector import Detector, Fit, score_images
 from adlib.methods.registry import METHODS
+from adlib.methods.suspects import examine
 from adlib.progress import say
 from adlib.store import content_key, stored_folder
 
@@ -50,7 +51,7 @@ class FitJob:
             seed=self.training_set.seed,
             features=self.features.info.key,
             device=self.device.type,
-            code=code_version(METHODS[self.method].fit.__module__),
+            code=code_version(METHODS[self.method].fit.__module__, "adlib.methods.suspects"),
         )
 
     def run(self, folder: Path) -> None:
@@ -64,7 +65,8 @@ class FitJob:
             self.device,
         )
         fitted = time.perf_counter()
-        tensors = score_images(fit.detector, self.features.select(self.test), self.device) | _training(fit)
+        tensors = score_images(fit.detector, self.features.select(self.test), self.device)
+        tensors |= self._training(fit)
         seconds = {"fit": fitted - start, "score": time.perf_counter() - fitted}
         save_file(_portable(fit.detector.state()), folder / MODEL, metadata={"method": self.method})
         save_file(_portable(tensors), folder / SCORES)
@@ -81,6 +83,20 @@ class FitJob:
             },
         )
         write_json(folder / TIME, seconds)
+
+    def _training(self, fit: Fit) -> dict[str, Tensor]:
+        """What the fit has to say about its training images."""
+        found = {"train_weight": fit.weights, "train_score": fit.train_scores}
+        if fit.suspicion is not None:
+            view = self.features.select(self.training_set.ids)
+            suspects = examine(fit.detector, view, fit.suspicion, self.device)
+            found |= {
+                "train_suspicion": fit.suspicion,
+                "suspect_images": suspects.images,
+                "suspect_patch": suspects.patch,
+                "suspect_nearest": suspects.nearest,
+            }
+        return {name: tensor for name, tensor in found.items() if tensor is not None}
 
 
 def train(
@@ -119,11 +135,6 @@ def load_detector(folder: str | Path) -> Detector:
     with path.open("rb") as file:
         header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
     return METHODS[header["__metadata__"]["method"]].from_state(load_file(path))
-
-
-def _training(fit: Fit) -> dict[str, Tensor]:
-    found = {"train_weight": fit.weights, "train_score": fit.train_scores}
-    return {name: tensor for name, tensor in found.items() if tensor is not None}
 
 
 def _portable(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -1,10 +1,11 @@
-"""contaminate CATEGORY: manifest and sealed labels -> the training sets and the one test set."""
+"""contaminate CATEGORY: manifest, sealed labels, excluded.csv -> the training sets and the one test set."""
 
 import sys
 from pathlib import Path
 
 from adlib.config import load_params
 from adlib.data.contaminate import contaminate, write_splits
+from adlib.data.excluded import read_excluded
 from adlib.data.manifest import read_labels, read_manifest
 from adlib.progress import say
 from adlib.stage import stage
@@ -14,6 +15,7 @@ from adlib.stage import stage
 def main(category: str) -> None:
     params = load_params()
     fetched = Path("outputs/fetch") / category
+    excluded = {row.id for row in read_excluded("excluded.csv", category)}
     splits = contaminate(
         read_manifest(fetched / "manifest.csv"),
         read_labels(fetched / "labels.csv"),
@@ -22,8 +24,11 @@ def main(category: str) -> None:
         reserve=params.noise.reserve,
         overlap=params.noise.overlap,
         split_seed=params.dataset.split_seed,
+        excluded=excluded,
     )
     write_splits(Path("outputs/contaminate") / f"{category}.json", splits)
+    if excluded:
+        say(f"{category}: {len(excluded)} images in excluded.csv are left out of training")
     say(f"{category}: {len(splits.training_sets)} training sets, {len(splits.test)} test images")
 
 

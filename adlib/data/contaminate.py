@@ -7,7 +7,7 @@ holds the anomalies of the lower ones.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,7 @@ def contaminate(
     reserve: float,
     overlap: bool,
     split_seed: int,
+    excluded: Collection[str] = (),
 ) -> Splits:
     """Build the training sets of every level and seed, and the test set.
 
@@ -62,9 +63,10 @@ def contaminate(
         reserve: fraction of the anomalies to draw from, in [0, 0.5], stratified by defect.
         overlap: keep the reserve in the test set as well (some papers do; it flatters the result).
         split_seed: decides which anomalies make up the reserve.
+        excluded: ids that a person has taken out of training; the draw of the others does not change.
 
     Raises:
-        DataError: a level asks for more anomalies than the reserve holds.
+        DataError: a level asks for more anomalies than the reserve holds, or no training image is left.
     """
     normals = [s.id for s in samples if s.split == "train"]
     test = [s.id for s in samples if s.split == "test"]
@@ -76,7 +78,9 @@ def contaminate(
     for seed in seeds:
         order = shuffled(pool, seed, "contaminate")
         for level in levels:
-            ids = normals + order[: added_anomalies(level, len(normals))]
+            ids = set(normals + order[: added_anomalies(level, len(normals))]) - set(excluded)
+            if not ids:
+                raise DataError("excluded.csv leaves no training image; take some of its rows out")
             training_sets.append(TrainingSet(level, seed, tuple(sorted(ids))))
     return Splits(tuple(sorted(test)), overlap, tuple(training_sets))
 

@@ -48,7 +48,13 @@ def fit_comet_sn(settings: CometSettings, features: FeatureView, seed: int, devi
         device=device,
         name="comet-sn",
     )
-    return Fit(SimpleNetDetector(head.eval()), *trained)
+    return Fit(
+        SimpleNetDetector(head.eval()),
+        trained.weights,
+        trained.scores,
+        suspicion=prior.suspicion if comet.prior.enabled else trained.scores,
+        log=trained.log,
+    )
 
 
 @dataclass(frozen=True)

@@ -117,10 +117,10 @@ def test_every_mean_and_spread_of_the_summary_is_on_the_page(page: Page, tmp_pat
 
 
 def test_pictures_of_every_method_and_weights_where_there_are_any(page: Page):
-    tests = [a for a in page.all("img") if "heat map" in a["alt"]]
+    tests = [a for a in page.all("img") if "and its heat map" in a["alt"]]
     training = [a for a in page.all("img") if a["alt"].startswith("Training image")]
     assert (len(tests), len(training)) == (2 * 3 * 12, 2 * 6)
-    assert "injected: crack , weight 0.1" in page.text
+    assert "injected: crack , suspicion 3, weight 0.1" in page.text
     assert page.text.count("Found: the highest-scored anomalies") == 6
 
 
@@ -214,12 +214,17 @@ def test_timings_and_devices_are_shown_as_recorded(params, tmp_path: Path):
     assert "older run" not in text
 
 
-def test_stage_writes_all_three_files(params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_stage_writes_all_its_files(params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     make_outputs(tmp_path / "outputs", params)
     (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
     monkeypatch.chdir(tmp_path)
     stage.main()
-    assert {p.name for p in (tmp_path / "report").iterdir()} == {"index.html", "results.csv", "summary.json"}
+    assert {p.name for p in (tmp_path / "report").iterdir()} == {
+        "index.html",
+        "results.csv",
+        "summary.json",
+        "triage.csv",
+    }
 
 
 def test_stage_reports_what_is_missing_without_a_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
