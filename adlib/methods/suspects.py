@@ -30,6 +30,7 @@ class Suspects:
     nearest: Tensor
 
 
+@torch.inference_mode()
 def examine(detector: Detector, features: FeatureView, suspicion: Tensor, device: torch.device) -> Suspects:
     """Collect the evidence for the most suspect images.
 
@@ -52,7 +53,6 @@ def examine(detector: Detector, features: FeatureView, suspicion: Tensor, device
     return Suspects(images, patch, distance.topk(count, dim=1, largest=False).indices)
 
 
-@torch.inference_mode()
 def _distances(wrong: Tensor, features: FeatureView, device: torch.device) -> Tensor:
     """How far, on average, each image's nearest patches are from the wrong ones `(K, W, D)`: `(K, S)`."""
     K, W, D = wrong.shape
