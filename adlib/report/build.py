@@ -12,10 +12,11 @@ from adlib.data.contaminate import read_splits
 from adlib.io import atomic_path, read_csv, read_json
 from adlib.report import svg
 from adlib.report.comparison import charts, tables
-from adlib.report.details import colour_bar, count_rows, paired_rows, timing_rows, total, weight_rows
+from adlib.report.curves import Drawn, draw
+from adlib.report.details import Images, colour_bar, count_rows, paired_rows, timing_rows, total, weight_rows
 from adlib.report.images import read_images
 from adlib.report.provenance import data_rows, software
-from adlib.report.results import Results, evaluation, read_results, require, write_results
+from adlib.report.results import Results, evaluation, noise_key, read_results, require, write_results
 from adlib.report.triage import rank, write_triage
 from adlib.report.verdict import signed, verdict
 
@@ -76,6 +77,7 @@ def render(params: Params, results: Results, outputs: Path, params_file: Path) -
         totals=total(counts),
         tables=tables(results),
         charts=charts(results),
+        curves=[_curves(results, images, c) for c in range(len(results.categories))],
         paired=paired,
         galleries=galleries,
         colour_bar=colour_bar(),
@@ -87,3 +89,9 @@ def render(params: Params, results: Results, outputs: Path, params_file: Path) -
         params_text=params_file.read_text(encoding="utf-8"),
         open_categories=OPEN_CATEGORIES,
     )
+
+
+def _curves(results: Results, images: Images, c: int) -> Drawn:
+    """The curves of category number `c` at the highest noise level, first seed: those of the examples."""
+    category, fit = results.categories[c], (noise_key(max(results.levels)), results.seeds[0])
+    return draw(category, c, {method: images[category, method][fit] for method in results.methods})

@@ -94,8 +94,8 @@ def test_links_and_names_resolve(page: Page):
     assert set(ids.values()) == {1}
     assert {a["href"].removeprefix("#") for a in page.all("a")} <= set(ids)
     charts = [a for a in page.all("svg") if a.get("role") == "img"]
-    # (mean, mono, poly) of image AUROC, and poly alone of two pixel metrics.
-    assert len(charts) == 5
+    # (mean, mono, poly) of image AUROC, poly alone of two pixel metrics; 2 curves and 3 histograms each.
+    assert len(charts) == 5 + 2 * (2 + 3)
     assert all(name in ids for a in charts for name in a["aria-labelledby"].split())
 
 
@@ -163,9 +163,9 @@ def test_one_seed_one_level_one_method_still_make_a_page(params, tmp_path: Path)
 def test_many_categories_start_folded(params, tmp_path: Path):
     chosen = configure(params, categories=("a", "b", "c", "d"), methods=("patchcore",), seeds=(0,))
     details = Page(write(tmp_path, chosen)).all("details")
-    # Four tables and four galleries, of which the first gallery is open, and params.yaml.
-    assert len(details) == 9
-    assert ["open" in a for a in details].count(True) == 1
+    # Four tables, sets of curves and galleries, of which the first curves and gallery are open; params.yaml.
+    assert len(details) == 13
+    assert ["open" in a for a in details].count(True) == 2
 
 
 def test_names_from_the_data_cannot_become_markup(params, tmp_path: Path):
