@@ -60,6 +60,7 @@ def test_kappa_belongs_to_the_confident_profile_only():
     [
         ("adlib/confidence.py", ("adlib.",)),
         ("adlib/maml.py", ("adlib.",)),
+        ("adlib/contrastive.py", ("adlib.",)),
         ("adlib/heads", ("adlib.data", "adlib.features", "adlib.methods", "adlib.report")),
         ("adlib/metrics", ("adlib.data", "adlib.features", "adlib.methods", "adlib.heads")),
         ("adlib/features", ("adlib.methods", "adlib.heads", "adlib.report", "adlib.metrics")),
