@@ -142,14 +142,40 @@ class CometSettings(Block):
     head: SimpleNetHead
 
 
+class ContrastiveParams(Block):
+    """Contrastive learning on the adapted features (CoZAD eq. 1-4)."""
+
+    lambda_cont: NonNegative
+    tau: Positive
+    k_nn: Annotated[int, Field(ge=0)]
+    max_embeddings: Annotated[int, Field(ge=2)]
+    chunk_size: Count
+
+
+class CozadParams(CometParams):
+    """CoMet's strategy with contrastive learning, and hard filtering for comparison (CoZAD)."""
+
+    hard_filtering: bool
+    contrastive: ContrastiveParams
+
+
+class CozadSettings(Block):
+    """What a CoZAD fit reads: kappa is a key of its own in params.yaml, the head is SimpleNet's."""
+
+    kappa: float
+    cozad: CozadParams
+    head: SimpleNetHead
+
+
 class MethodsParams(Block):
     """Which methods run, by parameter profile, and their settings."""
 
     plain: tuple[Literal["simplenet", "patchcore"], ...]
-    confident: tuple[Literal["comet-sn"], ...]
+    confident: tuple[Literal["comet-sn", "cozad"], ...]
     simplenet: SimpleNetHead
     patchcore: PatchCoreParams
     comet_sn: Annotated[CometParams, Field(alias="comet-sn")]
+    cozad: CozadParams
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -174,6 +200,11 @@ class Params(Block):
     def comet_sn(self) -> CometSettings:
         """Everything that the method `comet-sn` depends on."""
         return CometSettings(kappa=self.kappa, comet=self.methods.comet_sn, head=self.methods.simplenet)
+
+    @property
+    def cozad(self) -> CozadSettings:
+        """Everything that the method `cozad` depends on."""
+        return CozadSettings(kappa=self.kappa, cozad=self.methods.cozad, head=self.methods.simplenet)
 
     @model_validator(mode="after")
     def _no_repetition(self) -> Self:

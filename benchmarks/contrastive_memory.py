@@ -1,4 +1,4 @@
-"""Peak memory and seconds of the contrastive loss, forward and backward, on one core.
+"""Peak memory and CPU seconds of the contrastive loss, forward and backward, on one core.
 
     python benchmarks/contrastive_memory.py [--embeddings 50000] [--width 256] [--neighbours 5] [--chunk 256]
 
@@ -30,11 +30,11 @@ def measure(embeddings: int, width: int, neighbours: int, chunk: int) -> None:
     x_aug = x.detach() + 0.1 * torch.randn(x.shape, generator=generator)
     # A first call on a few rows: what the libraries themselves take is no part of the answer.
     nn_contrastive_loss(x[:64], x_aug[:64], min(neighbours, 63), 0.07, 16).mean().backward()
-    before, start = peak_mib(), time.perf_counter()
+    before, start = peak_mib(), time.process_time()
     loss = nn_contrastive_loss(x, x_aug, neighbours, 0.07, chunk).mean()
-    forward = time.perf_counter() - start
+    forward = time.process_time() - start
     loss.backward()
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     print(
         f"{embeddings} x {width}, k = {neighbours}, chunk {chunk}: forward {forward:.1f} s, "
         f"both {seconds:.1f} s, {peak_mib() - before:.0f} MiB above the input; "

@@ -69,7 +69,7 @@ class Learner(Protocol[Batch]):
 
 
 class Confidence(NamedTuple):
-    """What training says about its images: weights `(S,)` in (0, 1], the scores behind them, a log."""
+    """What training says about its images: weights `(S,)` in [0, 1], the scores behind them, a log."""
 
     weights: Tensor
     scores: Tensor
@@ -85,6 +85,7 @@ def train_comet(
     seed: int,
     device: torch.device,
     name: str,
+    hard: bool = False,
 ) -> Confidence:
     """Train a head by CoMet for a fixed number of epochs.
 
@@ -96,6 +97,7 @@ def train_comet(
         seed: of the tasks and batches.
         device: for mixed precision.
         name: shown beside the progress bar.
+        hard: weigh doubted images with 0, as other confident learning does (CoZAD Table 4).
     """
     rounds = _rounds(params, len(trust), torch_stream(seed, "comet", "tasks"))
     # ||theta||^2 of eq. 6 takes the place of the optimiser's weight decay.
@@ -106,7 +108,7 @@ def train_comet(
     with track(name, params.epochs, "epochs") as advance:
         for epoch in range(params.epochs):
             threshold = iqr_threshold(learner.all_scores(), kappa)
-            loss = SclLoss(learner, _doubted_above(threshold, params), params.floor, trust)
+            loss = SclLoss(learner, _doubted_above(threshold, params), params.floor, trust, hard)
             for batches in rounds.epoch():
                 strength = window.strength() if params.model_uncertainty else 0.0
                 optimiser.zero_grad()
@@ -120,7 +122,8 @@ def train_comet(
             advance(1)
     scores = learner.all_scores()
     threshold = _doubted_above(iqr_threshold(scores, kappa), params)
-    return Confidence(trust * threshold_weights(scores, threshold, params.floor), scores, log)
+    weights = trust * threshold_weights(scores, threshold, params.floor, hard=hard)
+    return Confidence(weights, scores, log)
 
 
 def _rounds(params: StrategyParams, samples: int, generator: torch.Generator) -> TaskBatches | JointBatches:
@@ -177,6 +180,7 @@ class SclLoss(Generic[Batch]):
     threshold: float
     floor: float
     trust: Tensor
+    hard: bool = False
 
     @property
     def theta(self) -> ParamDict:
@@ -193,4 +197,4 @@ class SclLoss(Generic[Batch]):
         """`w_i` of the batch's images at `theta` (CoMet eq. 1), times their trust: `(B,)`."""
         scores = self.learner.scores(theta, batch)
         trust = self.trust[batch.images].to(scores.device)
-        return trust * threshold_weights(scores, self.threshold, self.floor)
+        return trust * threshold_weights(scores, self.threshold, self.floor, hard=self.hard)

@@ -10,10 +10,11 @@ from adlib.config import Params
 from adlib.errors import UserError
 from adlib.heads.simplenet import SimpleNet
 from adlib.methods.comet import SclLoss, batch_losses, meta_losses
-from adlib.methods.comet_sn import SimpleNetLearner, fit_comet_sn
+from adlib.methods.comet_sn import fit_comet_sn
 from adlib.methods.detector import Fit
 from adlib.methods.prior import density_prior
 from adlib.methods.simplenet_head import Draw, PatchSampler
+from adlib.methods.simplenet_learner import SimpleNetLearner
 
 MARGIN, FLOOR, THRESHOLD, STRENGTH = 0.5, 0.01, 0.3, 0.02
 
