@@ -1,5 +1,6 @@
 """The command line: thin, one function a command."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -91,3 +92,31 @@ def triage(
     if apply:
         new = exclude("excluded.csv", shown)
         console.print(f"excluded.csv: {new} images added; `dvc repro` now trains without them")
+
+
+@app.command()
+def ablate(
+    name: Annotated[str, typer.Argument(help="comet-table5, cozad-table3, -table4, -table5 or -table7")],
+    category: Annotated[list[str] | None, typer.Option(help="instead of dataset.categories")] = None,
+    seed: Annotated[list[int] | None, typer.Option(help="instead of seeds")] = None,
+    noise: Annotated[list[float] | None, typer.Option(help="instead of noise.levels")] = None,
+    out: Annotated[Path, typer.Option(help="folder for NAME.csv and NAME.md")] = Path("outputs/ablations"),
+) -> None:
+    """Run the settings of a paper's ablation table and print paper beside ours (after `dvc repro`)."""
+    from adlib.ablation import comparison, find_ablation, markdown, override, run_ablation
+    from adlib.config import load_params
+    from adlib.io import atomic_path, write_csv
+
+    asked = {"dataset.categories": category, "seeds": seed, "noise.levels": noise}
+    ablation = find_ablation(name)
+    params = override(load_params(), {key: value for key, value in asked.items() if value})
+    header, rows = comparison(ablation, run_ablation(ablation, params, Path("outputs")), params)
+    write_csv(out / f"{name}.csv", header, rows)
+    with atomic_path(out / f"{name}.md") as temporary:
+        temporary.write_text(markdown(header, rows), encoding="utf-8")
+    table = Table(*header, caption="percent; ?: doubtful in the paper")
+    for row in rows:
+        table.add_row(*row)
+    console = Console(highlight=False)
+    # In a log as wide as the table needs.
+    (console if console.is_terminal else Console(highlight=False, width=200)).print(table)
