@@ -138,4 +138,5 @@ def load_detector(folder: str | Path) -> Detector:
 
 
 def _portable(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    # Copies: safetensors refuses two names for one memory (without a prior the suspicion is the score).
+    return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
