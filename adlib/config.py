@@ -8,7 +8,7 @@ import difflib
 import json
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
@@ -36,9 +36,12 @@ def _odd(number: int) -> int:
 
 
 class Block(BaseModel):
-    """A block of params.yaml: frozen, no unknown keys, no silent conversions."""
+    """A block of a YAML file: frozen, no unknown keys, no silent conversions."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+AnyBlock = TypeVar("AnyBlock", bound=Block)
 
 
 class DatasetParams(Block):
@@ -235,6 +238,11 @@ def load_params(path: str | Path = "params.yaml") -> Params:
         ParamsError: the file is missing, is not YAML, or does not fit the schema. Every problem is a
             line of its own that names the key, what is allowed and what was found.
     """
+    return load_block(path, Params)
+
+
+def load_block(path: str | Path, kind: type[AnyBlock]) -> AnyBlock:
+    """Read a YAML file and check it against a schema; see `load_params`."""
     try:
         raw = YAML(typ="safe", pure=True).load(Path(path))
     except OSError as error:
@@ -249,24 +257,24 @@ def checked_params(raw: Any, path: str) -> Params:
     try:
         # Through JSON: strict mode then takes a list for a tuple, and still no string for a number.
         # A date, which JSON does not know, is shown as the user wrote it.
-        return Params.model_validate_json(json.dumps(raw, default=str))
+        return kind.model_validate_json(json.dumps(raw, default=str))
     except ValidationError as error:
         problems = error.errors(include_url=False)
         # A list that is too short only because its entries are wrong is no problem of its own.
         inner = {problem["loc"][:-1] for problem in problems}
         lines = [
-            f"{path}: {_describe(problem)}"
+            f"{path}: {_describe(problem, kind)}"
             for problem in problems
             if problem["type"] != "too_short" or problem["loc"] not in inner
         ]
         raise ParamsError("\n".join(lines)) from None
 
 
-def _describe(problem: Any) -> str:
+def _describe(problem: Any, kind: type[BaseModel]) -> str:
     """One problem in words: the key, what is allowed, what was found."""
     key = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
-        allowed = _keys(problem["loc"][:-1])
+        allowed = _keys(problem["loc"][:-1], kind)
         near = difflib.get_close_matches(str(problem["loc"][-1]), allowed, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         return f"{key}: unknown key; allowed here: {', '.join(allowed)}{hint}"
@@ -279,10 +287,11 @@ def _describe(problem: Any) -> str:
     return f"{key or 'the file'}: {message}, got {problem['input']!r}"
 
 
-def _keys(location: tuple[Any, ...]) -> list[str]:
-    """The keys that the schema allows at a location such as `("methods", "comet-sn")`."""
-    block: type[BaseModel] = Params
+def _keys(location: tuple[Any, ...], block: type[BaseModel]) -> list[str]:
+    """The keys that a schema allows at a location such as `("methods", "comet-sn")` or `("rules", 0)`."""
     for part in location:
+        if isinstance(part, int):  # an entry of a list: the block is that of the list
+            continue
         field = next(f for name, f in block.model_fields.items() if part in (name, f.alias))
         block = next(t for t in (field.annotation, *get_args(field.annotation)) if isinstance(t, type))
     return [field.alias or name for name, field in block.model_fields.items()]

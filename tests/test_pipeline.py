@@ -17,6 +17,7 @@ import pytest
 from conftest import ROOT
 from ruamel.yaml import YAML
 
+pytestmark = pytest.mark.pipeline
 CATEGORY = "weave"
 CHANGES = {
     "seeds": [0, 1],
