@@ -6,12 +6,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from click.testing import Result
 from ruamel.yaml import YAML
+from typer.testing import CliRunner
 
+from adlib.cli import app
 from adlib.gate.rules import Cell
 from adlib.report.results import HEADER
 
 Table = dict[Cell, dict[int, float]]
+RESULTS = {"image_auroc": 0.95, "image_ap": 0.94, "image_f1max": 0.87}
+WORSE = RESULTS | {"image_ap": 0.90}
 PARAMS: dict[str, Any] = {
     "kappa": 1.5,
     "seeds": [0],
@@ -146,3 +151,15 @@ def git(folder: Path, *arguments: str) -> str:
 
 def _md5(content: bytes) -> str:
     return hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+
+def both(first: dict[str, float] | None = None) -> Table:
+    return table(first or RESULTS) | table({"image_auroc": 0.9}, method="simplenet")  # type: ignore[arg-type]
+
+
+def adlib(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def gate(*arguments: object, against: str = "HEAD") -> Result:
+    return adlib("gate", "--against", against, *arguments)
