@@ -249,11 +249,15 @@ def load_block(path: str | Path, kind: type[AnyBlock]) -> AnyBlock:
         raise ParamsError(f"{path}: {error.strerror}; run from the project's root") from None
     except (YAMLError, ValueError) as error:  # ValueError: a date such as 2021-13-01
         raise ParamsError(f"{path}: not valid YAML: {error}") from None
-    return checked_params(raw, str(path))
+    return _checked(raw, str(path), kind)
 
 
 def checked_params(raw: Any, path: str) -> Params:
     """Parameters from the values of a params.yaml; `path` names them in a `ParamsError`."""
+    return _checked(raw, path, Params)
+
+
+def _checked(raw: Any, path: str, kind: type[AnyBlock]) -> AnyBlock:
     try:
         # Through JSON: strict mode then takes a list for a tuple, and still no string for a number.
         # A date, which JSON does not know, is shown as the user wrote it.
