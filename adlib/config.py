@@ -57,6 +57,12 @@ class DatasetParams(Block):
     split_seed: Annotated[int, Field(ge=0)]
 
 
+class AuxiliaryParams(DatasetParams):
+    """The labelled images that zero-shot methods train on, never the target's; no category: no such set."""
+
+    categories: tuple[Name, ...]
+
+
 class NoiseParams(Block):
     """Anomalies added to the training set (see `adlib.data.contaminate`)."""
 
@@ -170,20 +176,60 @@ class CozadSettings(Block):
     head: SimpleNetHead
 
 
+class AfTokensParams(Block):
+    """AF-CLIP's adaptor, losses and banks over the backbone's patches (method `af-tokens`)."""
+
+    shots: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
+    windows: Annotated[tuple[Annotated[int, Field(ge=1), AfterValidator(_odd)], ...], Field(min_length=1)]
+    window_sigma: Positive
+    heads: Count
+    head_dim: Count
+    temperature: Positive
+    gamma: NonNegative
+    lambda1: NonNegative
+    lambda2: NonNegative
+    epochs: Count
+    batch_size: Count
+    lr: Positive
+    betas: Annotated[tuple[Fraction, ...], Field(min_length=2, max_length=2)]
+    zero_shot_weight: NonNegative
+
+
 class MethodsParams(Block):
     """Which methods run, by parameter profile, and their settings."""
 
     plain: tuple[Literal["simplenet", "patchcore"], ...]
     confident: tuple[Literal["comet-sn", "cozad"], ...]
+    auxiliary: tuple[Literal["af-tokens"], ...]
     simplenet: SimpleNetHead
     patchcore: PatchCoreParams
     comet_sn: Annotated[CometParams, Field(alias="comet-sn")]
     cozad: CozadParams
+    af_tokens: Annotated[AfTokensParams, Field(alias="af-tokens")]
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Every method that runs, in report order."""
-        return (*self.plain, *self.confident)
+        """Every method that runs, in report order; a few-shot variant has a name of its own."""
+        return (*self.plain, *self.confident, *(name for m in self.auxiliary for name in self.variants(m)))
+
+    def variants(self, method: str) -> tuple[str, ...]:
+        """The names under which a method's results stand: one a number of shots."""
+        return tuple(variant_name(method, shots) for shots in self.shots(method))
+
+    def shots(self, method: str) -> tuple[int, ...]:
+        """How many normal images of the target an auxiliary method sees, one entry a variant."""
+        return self.af_tokens.shots if method == "af-tokens" else (0,)
+
+
+def variant_name(method: str, shots: int) -> str:
+    """The name of a method with some shots: that of its folder below fits and evaluations."""
+    return f"{method}/shots-{shots}" if shots else method
+
+
+def split_variant(name: str) -> tuple[str, int]:
+    """Method and shots of `variant_name`."""
+    method, _, shots = name.partition("/shots-")
+    return method, int(shots or 0)
 
 
 class Params(Block):
@@ -195,6 +241,7 @@ class Params(Block):
     image_size: Annotated[int, Field(ge=32, le=2048)]
     keep_aspect: bool
     dataset: DatasetParams
+    auxiliary: AuxiliaryParams
     noise: NoiseParams
     backbone: BackboneParams
     methods: MethodsParams
@@ -214,6 +261,7 @@ class Params(Block):
         for key, values in {
             "seeds": self.seeds,
             "dataset.categories": self.dataset.categories,
+            "auxiliary.categories": self.auxiliary.categories,
             # As a fit's folder is named by it.
             "noise.levels": tuple(f"{level:g}" for level in self.noise.levels),
             "methods": self.methods.names,
@@ -224,7 +272,12 @@ class Params(Block):
             found = list(self.backbone.out_indices)
             raise ValueError(f"backbone.out_indices: must increase (the finest level first), got {found}")
         if not self.methods.names:
-            raise ValueError("methods: plain and confident are both empty; name at least one method")
+            raise ValueError("methods: plain, confident and auxiliary are empty; name at least one method")
+        if self.methods.auxiliary and not self.auxiliary.categories:
+            raise ValueError(
+                f"auxiliary.categories: {', '.join(self.methods.auxiliary)} trains on them, got []; "
+                "name at least one (samples has brushed, terrazzo and weave)"
+            )
         return self
 
 

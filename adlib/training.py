@@ -6,6 +6,7 @@ store: an added level or seed trains only itself, and a killed sweep resumes whe
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,12 @@ from torch import Tensor
 from adlib.config import Params
 from adlib.data.contaminate import TrainingSet, read_splits
 from adlib.device import resolve_device
-from adlib.features.store import Features, open_features
+from adlib.features.store import FeatureInfo, Features, open_features
 from adlib.fits import INFO, MODEL, SCORES, TIME
 from adlib.imports import code_version
 from adlib.io import atomic_directory, read_json, write_json
 from adlib.methods.detector import Detector, Fit, score_images
-from adlib.methods.registry import METHODS
+from adlib.methods.registry import AUXILIARY_METHODS, METHODS
 from adlib.methods.suspects import examine
 from adlib.progress import say
 from adlib.store import content_key, stored_folder
@@ -68,20 +69,8 @@ class FitJob:
         tensors = score_images(fit.detector, self.features.select(self.test), self.device)
         tensors |= self._training(fit)
         seconds = {"fit": fitted - start, "score": time.perf_counter() - fitted}
-        save_file(_portable(fit.detector.state()), folder / MODEL, metadata={"method": self.method})
-        save_file(_portable(tensors), folder / SCORES)
-        write_json(
-            folder / INFO,
-            {
-                "train": self.training_set.ids,
-                "test": self.test,
-                "grid": self.features.info.grid,
-                "image_size": self.features.info.image_size,
-                "features_key": self.features.info.key,
-                "weights_sha256": self.features.info.weights_sha256,
-                "log": fit.log,
-            },
-        )
+        write_model(folder, self.method, fit.detector)
+        write_scores(folder, tensors, self.features.info, self.training_set.ids, self.test, fit.log)
         write_json(folder / TIME, seconds)
 
     def _training(self, fit: Fit) -> dict[str, Tensor]:
@@ -129,12 +118,43 @@ def train(
     write_json(timing, seconds)
 
 
-def load_detector(folder: str | Path) -> Detector:
+def write_model(folder: Path, method: str, detector: Detector) -> None:
+    """Write a detector's tensors and the name of its method."""
+    save_file(_portable(detector.state()), folder / MODEL, metadata={"method": method})
+
+
+def write_scores(
+    folder: Path,
+    tensors: dict[str, Tensor],
+    features: FeatureInfo,
+    train: Sequence[str],
+    test: Sequence[str],
+    log: list[dict[str, Any]],
+) -> None:
+    """Write the scores of a fit, and what they are of (see `adlib.fits.FitScores`)."""
+    save_file(_portable(tensors), folder / SCORES)
+    write_json(
+        folder / INFO,
+        {
+            "train": train,
+            "test": test,
+            "grid": features.grid,
+            "image_size": features.image_size,
+            "features_key": features.key,
+            "weights_sha256": features.weights_sha256,
+            "log": log,
+        },
+    )
+
+
+def load_detector(folder: str | Path, device: torch.device | str = "cpu") -> Detector:
     """Restore a fitted detector from a fit's folder."""
     path = Path(folder) / MODEL
     with path.open("rb") as file:
         header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-    return METHODS[header["__metadata__"]["method"]].from_state(load_file(path))
+    return (METHODS | AUXILIARY_METHODS)[header["__metadata__"]["method"]].from_state(
+        load_file(path, str(device))
+    )
 
 
 def _portable(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
