@@ -13,6 +13,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from adlib.config import variant_name
 from adlib.errors import UserError
 from adlib.gate.lock import PARAMS, RESULTS, Lock, flatten
 from adlib.gate.rules import Cell
@@ -129,11 +130,12 @@ def read_values(content: bytes, name: str) -> tuple[dict[Cell, dict[int, float]]
     datasets: dict[str, str] = {}
     for number, row in enumerate(rows, start=2):
         try:
-            cell = Cell(row["category"], row["method"], f"{float(row['noise']):g}", row["metric"])
+            method = variant_name(row["method"], int(row.get("shots", 0)))
+            cell = Cell(row["category"], method, f"{float(row['noise']):g}", row["metric"])
             seed, value = int(row["seed"]), float(row["value"])
         except (TypeError, ValueError):
             raise UserError(
-                f"{name}, line {number}: noise, seed and value must be numbers, got {row}"
+                f"{name}, line {number}: noise, seed, value (and shots) must be numbers, got {row}"
             ) from None
         if not math.isfinite(value):
             raise UserError(

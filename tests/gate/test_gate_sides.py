@@ -154,9 +154,9 @@ def test_a_revision_without_results(project: Path):
         (b"\xff\xfe\x00", "not a CSV file"),
         (
             b"dataset,category,method,noise,seed,metric,value\nd,c,m,0,0,k,x\n",
-            "line 2: noise, seed and value",
+            "line 2: noise, seed, value",
         ),
-        (b"dataset,category,method,noise,seed,metric,value\nd,c,m,0,0\n", "line 2: noise, seed and value"),
+        (b"dataset,category,method,noise,seed,metric,value\nd,c,m,0,0\n", "line 2: noise, seed, value"),
         (
             b"dataset,category,method,noise,seed,metric,value\nd,c,m,0,0,k,nan\n",
             "line 2: value must be finite",
@@ -226,3 +226,17 @@ def test_the_committed_results_pass_against_themselves(monkeypatch: pytest.Monke
     monkeypatch.chdir(ROOT)
     result = gate(against="report/results.csv")
     assert result.exit_code == 0, result.output
+
+
+def test_numbers_of_shots_are_results_of_their_own(project: Path):
+    """results.csv has the column `shots` where a method sees a few normal images of the target."""
+    results = project / "report" / "results.csv"
+    header = "dataset,category,method,shots,noise,seed,metric,value\n"
+    row = "elpv,mono,patchcore,{},0,0,image_auroc,{}\n"
+    results.write_text(header + row.format(0, 0.8) + row.format(4, 0.9))
+    commit(project)
+    assert gate().exit_code == 0
+    results.write_text(header + row.format(0, 0.8) + row.format(4, 0.85))
+    result = gate()
+    assert result.exit_code == 1
+    assert "1 regressed, 1 within tolerance. First: mono patchcore/shots-4 noise 0" in result.output
