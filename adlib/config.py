@@ -49,6 +49,8 @@ class DatasetParams(Block):
     categories: Annotated[tuple[Name, ...], Field(min_length=1)]
     version: str
     max_train: Count
+    max_calibration: Annotated[int, Field(ge=0)]
+    calibration_share: Annotated[float, Field(ge=0, le=0.5)]
     max_test_normal: Count
     max_test_anomalous: Count
     split_seed: Annotated[int, Field(ge=0)]
@@ -60,6 +62,14 @@ class NoiseParams(Block):
     levels: Annotated[tuple[Fraction, ...], Field(min_length=1)]
     reserve: Annotated[float, Field(ge=0, le=0.5)]
     overlap: bool
+
+
+class ThresholdParams(Block):
+    """The decision threshold, from calibration images alone (see `adlib.threshold`)."""
+
+    fpr: Annotated[float, Field(gt=0, lt=1)]
+    trim: Annotated[float, Field(ge=0, le=0.5)]
+    contamination: Annotated[float, Field(ge=0, le=0.5)]
 
 
 class BackboneParams(Block):
@@ -159,6 +169,7 @@ class Params(Block):
     keep_aspect: bool
     dataset: DatasetParams
     noise: NoiseParams
+    threshold: ThresholdParams
     backbone: BackboneParams
     methods: MethodsParams
 

@@ -22,6 +22,7 @@ def main(category: str) -> None:
         reserve=params.noise.reserve,
         overlap=params.noise.overlap,
         split_seed=params.dataset.split_seed,
+        contamination=params.threshold.contamination,
     )
     write_splits(Path("outputs/contaminate") / f"{category}.json", splits)
     say(f"{category}: {len(splits.training_sets)} training sets, {len(splits.test)} test images")

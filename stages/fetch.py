@@ -1,6 +1,7 @@
 """fetch CATEGORY: the images of one category -> manifest.csv and, apart from it, the sealed labels.csv."""
 
 import sys
+from collections import Counter
 from pathlib import Path
 
 from adlib.config import load_params
@@ -17,9 +18,11 @@ def main(category: str) -> None:
     with atomic_directory(Path("outputs/fetch") / category) as folder:
         write_rows(folder / "manifest.csv", fetched.samples, Sample)
         write_rows(folder / "labels.csv", fetched.labels, Label)
-    train = sum(sample.split == "train" for sample in fetched.samples)
-    test = len(fetched.samples) - train
-    say(f"{category}: {train} training and {test} test images, {fetched.duplicates} duplicates left out")
+    counts = Counter(sample.split for sample in fetched.samples)
+    images = (
+        f"{counts['train']} training, {counts['calibration']} calibration and {counts['test']} test images"
+    )
+    say(f"{category}: {images}, {fetched.duplicates} duplicates left out")
 
 
 if __name__ == "__main__":

@@ -72,19 +72,35 @@ def drop_duplicates(records: Iterable[tuple[str, Record]]) -> tuple[list[tuple[s
 def split(
     records: list[tuple[str, Record]], params: DatasetParams, category: str
 ) -> list[tuple[str, Record]]:
-    """Give records without a published split one: `max_train` random normals train, the rest tests."""
+    """Set random normals aside for calibration, and split what was published without a split.
+
+    Without a published split `max_train` normals train, `max_calibration` (at most half of the remaining
+    ones) calibrate, and the rest tests. A published test split is never touched: the normals of the training
+    split beyond `max_train` calibrate, or `calibration_share` of that split if they are fewer.
+    """
     unsplit = [id for id, record in records if record.split is None and not record.anomalous]
-    train = set(_draw(unsplit, params.max_train, params.split_seed, category, "split"))
-    return [
-        (id, record if record.split else replace(record, split="train" if id in train else "test"))
-        for id, record in records
-    ]
+    drawn = _draw(unsplit, len(unsplit), params.split_seed, category, "split")
+    train, rest = set(drawn[: params.max_train]), drawn[params.max_train :]
+    calibration = set(rest[: min(params.max_calibration, len(rest) // 2)])
+    published = [id for id, record in records if record.split == "train" and not record.anomalous]
+    spare = max(len(published) - params.max_train, int(params.calibration_share * len(published)))
+    # The far end of the order whose head `cap` keeps: those who train stay the same.
+    order = _draw(published, len(published), params.split_seed, category, "train")
+    calibration |= set(order[len(order) - min(params.max_calibration, spare) :])
+
+    def assigned(id: str, record: Record) -> Record:
+        if id in calibration:
+            return replace(record, split="calibration")
+        return record if record.split else replace(record, split="train" if id in train else "test")
+
+    return [(id, assigned(id, record)) for id, record in records]
 
 
 def cap(records: list[tuple[str, Record]], params: DatasetParams, category: str) -> list[tuple[str, Record]]:
     """Keep at most the numbers of images that params.yaml allows, drawn at random."""
     groups = [
         ("train", lambda r: r.split == "train", params.max_train),
+        ("calibration", lambda r: r.split == "calibration", params.max_calibration),
         ("test normal", lambda r: r.split == "test" and not r.anomalous, params.max_test_normal),
         ("test anomalous", lambda r: r.split == "test" and r.anomalous, params.max_test_anomalous),
     ]
