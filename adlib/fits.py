@@ -7,8 +7,10 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from adlib.io import read_json
+from adlib.threshold import Threshold
 
 MODEL, SCORES, INFO, TIME = "model.safetensors", "scores.safetensors", "fit.json", "time.json"
+THRESHOLD = "threshold.json"
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,9 @@ class FitScores:
         train: ids of the S training images.
         weight: `(S,)` confidence weights, or None.
         train_score: `(S,)` confidence scores of the training images, or None.
+        calibration: ids of the n calibration images.
+        calibration_score: `(n,)` image scores.
+        threshold: None without calibration images.
     """
 
     test: tuple[str, ...]
@@ -38,6 +43,9 @@ class FitScores:
     train: tuple[str, ...]
     weight: np.ndarray | None
     train_score: np.ndarray | None
+    calibration: tuple[str, ...] = ()
+    calibration_score: np.ndarray | None = None
+    threshold: Threshold | None = None
 
 
 def load_scores(folder: str | Path) -> FitScores:
@@ -55,4 +63,13 @@ def load_scores(folder: str | Path) -> FitScores:
         tuple(info["train"]),
         arrays.get("train_weight"),
         arrays.get("train_score"),
+        tuple(info["calibration"]),
+        arrays.get("calibration"),
+        load_threshold(folder),
     )
+
+
+def load_threshold(folder: str | Path) -> Threshold | None:
+    """The decision threshold of the fit in `folder`; None if it had no calibration images."""
+    path = Path(folder) / THRESHOLD
+    return Threshold(**read_json(path)) if path.is_file() else None

@@ -6,25 +6,27 @@ store: an added level or seed trains only itself, and a killed sweep resumes whe
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.numpy import load_file as load_arrays
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from adlib.config import Params
+from adlib.config import Params, ThresholdParams
 from adlib.data.contaminate import TrainingSet, read_splits
 from adlib.device import resolve_device
 from adlib.features.store import Features, open_features
-from adlib.fits import INFO, MODEL, SCORES, TIME
+from adlib.fits import INFO, MODEL, SCORES, THRESHOLD, TIME
 from adlib.imports import code_version
 from adlib.io import atomic_directory, read_json, write_json
 from adlib.methods.detector import Detector, Fit, score_images
 from adlib.methods.registry import METHODS
 from adlib.progress import say
 from adlib.store import content_key, stored_folder
+from adlib.threshold import conformal_threshold
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class FitJob:
             settings=settings.model_dump(mode="json"),
             train=self.training_set.ids,
             test=self.test,
+            calibration=self.training_set.calibration,
             seed=self.training_set.seed,
             features=self.features.info.key,
             device=self.device.type,
@@ -54,7 +57,7 @@ class FitJob:
         )
 
     def run(self, folder: Path) -> None:
-        """Fit, score the test images and write model, scores, log and seconds into `folder`."""
+        """Fit, score test and calibration images, and write model, scores, log and seconds into `folder`."""
         method = METHODS[self.method]
         start = time.perf_counter()
         fit = method.fit(
@@ -66,6 +69,9 @@ class FitJob:
         fitted = time.perf_counter()
         tensors = score_images(fit.detector, self.features.select(self.test), self.device) | _training(fit)
         seconds = {"fit": fitted - start, "score": time.perf_counter() - fitted}
+        if self.training_set.calibration:
+            calibrating = self.features.select(self.training_set.calibration)
+            tensors["calibration"] = score_images(fit.detector, calibrating, self.device)["image"]
         save_file(_portable(fit.detector.state()), folder / MODEL, metadata={"method": self.method})
         save_file(_portable(tensors), folder / SCORES)
         write_json(
@@ -73,6 +79,7 @@ class FitJob:
             {
                 "train": self.training_set.ids,
                 "test": self.test,
+                "calibration": self.training_set.calibration,
                 "grid": self.features.info.grid,
                 "image_size": self.features.info.image_size,
                 "features_key": self.features.info.key,
@@ -108,6 +115,8 @@ def train(
             found = stored_folder("fits", job.key, job.run, folder)
             seconds[training_set.name] = read_json(folder / TIME)
             (folder / TIME).unlink()
+            # Outside the stored part: another rate or trim refits nothing.
+            _write_threshold(folder, params.threshold)
             taken = "from the store" if found else f"in {seconds[training_set.name]['fit']:.1f} s"
             say(f"{category} {method} {training_set.name}: {len(training_set.ids)} images, fitted {taken}")
     write_json(timing, seconds)
@@ -119,6 +128,13 @@ def load_detector(folder: str | Path) -> Detector:
     with path.open("rb") as file:
         header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
     return METHODS[header["__metadata__"]["method"]].from_state(load_file(path))
+
+
+def _write_threshold(folder: Path, params: ThresholdParams) -> None:
+    """Take the threshold from the fit's calibration scores, if there are any."""
+    scores = load_arrays(folder / SCORES).get("calibration")
+    if scores is not None:
+        write_json(folder / THRESHOLD, asdict(conformal_threshold(scores, params.fpr, params.trim)))
 
 
 def _training(fit: Fit) -> dict[str, Tensor]:
