@@ -1,11 +1,13 @@
 """The command line: thin, one function a command."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from adlib import __version__
+from adlib.errors import UserError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 
@@ -21,6 +23,22 @@ def main(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False,
 ) -> None:
     """Visual anomaly detection that anyone can reproduce, and that survives dirty training data."""
+
+
+@app.command()
+def audit() -> None:
+    """Look for leaks: test images elsewhere, look-alikes across the split, stages that could see labels."""
+    from adlib.audit import audit_project
+    from adlib.config import load_params
+
+    try:
+        findings = list(audit_project(load_params().dataset.categories, Path()))
+    except UserError as error:
+        raise SystemExit(f"error: {error}") from None
+    for what, ok, detail in findings:
+        typer.echo(f"{'ok  ' if ok else 'leak'} {what}: {detail}")
+    if not all(ok for _, ok, _ in findings):
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from adlib.audit import check_disjoint, fair_test
 from adlib.config import Params
 from adlib.data.contaminate import TrainingSet, read_splits
 from adlib.data.images import image_size, read_mask, resize_mask
@@ -62,6 +63,8 @@ def evaluate(params: Params, category: str, fetched: Path, splits: Path, fits: P
     test = load_test_set(plan.test, samples, labels, root, params.image_size, params.keep_aspect)
     if test.vanished:
         say(f"{category}: {test.vanished} masks vanish at {params.image_size} px; their images still count")
+    # What the fits used, not what they were told to.
+    fair, paths = fair_test(plan, labels), {id: sample.path for id, sample in samples.items()}
     shown = reference_fit(plan.training_sets)
     measured, thresholds, rows, defects = [], [], [], []
     with atomic_directory(out) as temporary:
@@ -69,6 +72,7 @@ def evaluate(params: Params, category: str, fetched: Path, splits: Path, fits: P
             scores = load_scores(fits / training_set.name)
             if (scores.test, scores.calibration) != (plan.test, training_set.calibration):
                 raise DataError(f"{fits / training_set.name}: scores of other images; rerun the train stage")
+            check_disjoint({"test": fair, "training": scores.train, "calibration": scores.calibration}, paths)
             fit = {"noise": training_set.noise, "seed": training_set.seed}
             measured.extend(
                 fit | {"metric": metric, "value": value} for metric, value in measure(scores, test).items()

@@ -1,4 +1,4 @@
-"""fetch CATEGORY: the images of one category -> manifest.csv and, apart from it, the sealed labels.csv."""
+"""fetch CATEGORY: one category's images -> manifest.csv, hashes.csv and, apart, the sealed labels.csv."""
 
 import sys
 from collections import Counter
@@ -7,7 +7,7 @@ from pathlib import Path
 from adlib.config import load_params
 from adlib.data.fetch import fetch
 from adlib.data.manifest import Label, Sample, write_rows
-from adlib.io import atomic_directory
+from adlib.io import atomic_directory, write_csv
 from adlib.progress import say
 from adlib.stage import stage
 
@@ -18,6 +18,7 @@ def main(category: str) -> None:
     with atomic_directory(Path("outputs/fetch") / category) as folder:
         write_rows(folder / "manifest.csv", fetched.samples, Sample)
         write_rows(folder / "labels.csv", fetched.labels, Label)
+        write_csv(folder / "hashes.csv", ("id", "hash"), sorted(fetched.hashes.items()))
     counts = Counter(sample.split for sample in fetched.samples)
     images = (
         f"{counts['train']} training, {counts['calibration']} calibration and {counts['test']} test images"

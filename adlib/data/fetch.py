@@ -10,17 +10,22 @@ import numpy as np
 from adlib.config import DatasetParams
 from adlib.data.images import ImageError, read_mask, read_rgb, sha256_file
 from adlib.data.layouts import dataset_records, dataset_root
+from adlib.data.lookalikes import perceptual_hash
 from adlib.data.manifest import DataError, Label, Record, Sample
 from adlib.rng import numpy_stream
 
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """What `fetch` writes for one category; `duplicates` counts the copies that were left out."""
+    """What `fetch` writes for one category.
+
+    `duplicates` counts the copies that were left out, `hashes` are perceptual ones by sample id.
+    """
 
     samples: list[Sample]
     labels: list[Label]
     duplicates: int
+    hashes: dict[str, str]
 
 
 def fetch(params: DatasetParams, category: str) -> Fetched:
@@ -38,11 +43,13 @@ def fetch(params: DatasetParams, category: str) -> Fetched:
         (sha256_file(root / record.path), record) for record in records if record not in empty
     )
     chosen = cap(split(identified, params, category), params, category)
-    _check_files(root, [record for record in records if record in empty] + [record for _, record in chosen])
+    looks = _check_files(
+        root, [record for record in records if record in empty] + [record for _, record in chosen]
+    )
     _check_counts(chosen, category)
     samples = [Sample(id, r.path, r.split) for id, r in chosen if r.split is not None]
     labels = [Label(id, r.defect, r.mask, sha256_file(root / r.mask) if r.mask else "") for id, r in chosen]
-    return Fetched(samples, labels, duplicates)
+    return Fetched(samples, labels, duplicates, {id: looks[record.path] for id, record in chosen})
 
 
 def drop_duplicates(records: Iterable[tuple[str, Record]]) -> tuple[list[tuple[str, Record]], int]:
@@ -132,12 +139,19 @@ def _check_counts(records: list[tuple[str, Record]], category: str) -> None:
         )
 
 
-def _check_files(root: Path, records: list[Record]) -> None:
-    """Decode every image and mask once, so that a bad file stops the run here and not an hour later."""
+def _check_files(root: Path, records: list[Record]) -> dict[str, str]:
+    """Decode every image and mask once, so that a bad file stops the run here and not an hour later.
+
+    Returns:
+        The images' perceptual hashes by path.
+    """
     problems: list[str] = []
+    looks: dict[str, str] = {}
     for record in records:
         try:
-            height, width, _ = read_rgb(root / record.path).shape
+            rgb = read_rgb(root / record.path)
+            looks[record.path] = perceptual_hash(rgb)
+            height, width, _ = rgb.shape
             if record.mask and not read_mask(root / record.mask, (height, width)).any():
                 problems.append(f"{record.mask}: the mask of an anomalous image has no defect pixel")
         except ImageError as error:
@@ -146,3 +160,4 @@ def _check_files(root: Path, records: list[Record]) -> None:
         shown = "\n".join(f"  {problem}" for problem in problems[:20])
         more = f"\n  … and {len(problems) - 20} more" if len(problems) > 20 else ""
         raise DataError(f"{len(problems)} bad files (repair or remove them):\n{shown}{more}")
+    return looks

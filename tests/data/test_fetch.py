@@ -168,7 +168,7 @@ def test_a_set_without_a_split_gets_one(unsplit: Path):
 @given(st.booleans(), *[st.integers(1, 60)] * 3, st.integers(0, 40))
 def test_calibration_images(unsplit: bool, train: int, normal: int, limit: int, wanted: int):
     """No published split: at most half of what training leaves. Published: test images stay test images."""
-    params = dataset_at(Path(), train=limit, calibration=wanted)
+    params = dataset_at(Path(), train=limit, normal=999, calibration=wanted)
     records = identified(unsplit=unsplit, train=train, normal=normal, anomalous=5)
     chosen = cap(split(records, params, "bottle"), params, "bottle")
     found = Counter((record.split, record.anomalous) for _, record in chosen)
@@ -320,7 +320,7 @@ def test_manifest_and_labels_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.chdir(tmp_path)
     stages.fetch.main("bottle")
     folder = tmp_path / "outputs/fetch/bottle"
-    assert sorted(path.name for path in folder.iterdir()) == ["labels.csv", "manifest.csv"]
+    assert sorted(path.name for path in folder.iterdir()) == ["hashes.csv", "labels.csv", "manifest.csv"]
     with (folder / "manifest.csv").open(newline="") as file:
         header, *rows = csv.reader(file)
     assert header == ["id", "path", "split"]
