@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.numpy import load_file as load_arrays
 from safetensors.torch import load_file, save_file
@@ -27,6 +28,9 @@ from adlib.methods.registry import METHODS
 from adlib.progress import say
 from adlib.store import content_key, stored_folder
 from adlib.threshold import conformal_threshold
+
+# Colours run from the median to this quantile of the patch scores of normal images.
+HEAT_SCALE = (0.5, 0.999)
 
 
 @dataclass(frozen=True)
@@ -69,9 +73,13 @@ class FitJob:
         fitted = time.perf_counter()
         tensors = score_images(fit.detector, self.features.select(self.test), self.device) | _training(fit)
         seconds = {"fit": fitted - start, "score": time.perf_counter() - fitted}
+        heat = None
         if self.training_set.calibration:
             calibrating = self.features.select(self.training_set.calibration)
-            tensors["calibration"] = score_images(fit.detector, calibrating, self.device)["image"]
+            calibration = score_images(fit.detector, calibrating, self.device)
+            tensors["calibration"] = calibration["image"]
+            # The colour scale of heat maps: one for all images that are ever predicted with this model.
+            heat = np.quantile(calibration["patch"].numpy(), HEAT_SCALE).tolist()
         save_file(_portable(fit.detector.state()), folder / MODEL, metadata={"method": self.method})
         save_file(_portable(tensors), folder / SCORES)
         write_json(
@@ -84,6 +92,8 @@ class FitJob:
                 "image_size": self.features.info.image_size,
                 "features_key": self.features.info.key,
                 "weights_sha256": self.features.info.weights_sha256,
+                "embedding": self.features.info.embedding,
+                "heat_scale": heat,
                 "log": fit.log,
             },
         )
@@ -122,12 +132,12 @@ def train(
     write_json(timing, seconds)
 
 
-def load_detector(folder: str | Path) -> Detector:
-    """Restore a fitted detector from a fit's folder."""
+def load_detector(folder: str | Path, device: str | torch.device = "cpu") -> Detector:
+    """Restore a fitted detector from a fit's folder, with its tensors on `device`."""
     path = Path(folder) / MODEL
     with path.open("rb") as file:
         header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-    return METHODS[header["__metadata__"]["method"]].from_state(load_file(path))
+    return METHODS[header["__metadata__"]["method"]].from_state(load_file(path, device=str(device)))
 
 
 def _write_threshold(folder: Path, params: ThresholdParams) -> None:
