@@ -31,7 +31,7 @@ bench: $(INSTALLED)  ## measure metric speed
 	$(RUN) python benchmarks/metrics_speed.py
 
 clean:  ## remove outputs and the virtual environment (not the store)
-	rm -rf $(VENV) outputs data report/index.html
+	rm -rf $(VENV) outputs data report/index.html report/triage.csv
 
 $(INSTALLED): pyproject.toml
 	$(PYTHON) -m venv $(VENV)

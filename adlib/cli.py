@@ -2,15 +2,32 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from typer import Context
+from typer.core import TyperGroup
 
 from adlib import __version__
 from adlib.errors import UserError
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
+
+class Commands(TyperGroup):
+    """Shows what a user can mend as one message; any other exception keeps its traceback."""
+
+    def invoke(self, ctx: Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except UserError as error:
+            typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(1) from None
+
+
+app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, help=__doc__)
 
 
 def _version(asked: bool) -> None:
@@ -93,3 +110,66 @@ def doctor() -> None:
             console.print(f"      {finding.remedy}", markup=False)
     if not all(finding.ok for finding in findings):
         raise typer.Exit(1)
+
+
+@app.command()
+def triage(
+    category: Annotated[str, typer.Argument(help="a category of params.yaml")],
+    method: Annotated[str | None, typer.Option(help="default: the first with a ranking")] = None,
+    noise: Annotated[float | None, typer.Option(help="noise level; default: the lowest")] = None,
+    seed: Annotated[int | None, typer.Option(help="default: the first")] = None,
+    top: Annotated[
+        int | None, typer.Option(min=1, help="how many images; default: those that stand out")
+    ] = None,
+    apply: Annotated[bool, typer.Option("--apply", help="write the images shown to excluded.csv")] = False,
+) -> None:
+    """Rank the training images by suspicion; with --apply leave the worst out of training."""
+    from adlib.report.triage import read_triage
+    from adlib.triage import above_the_fence, exclude, of_fit
+
+    rows = read_triage("report/triage.csv")
+    ranking = of_fit(rows, category=category, method=method, noise=noise, seed=seed)
+    shown = above_the_fence(ranking) if top is None else ranking[:top]
+    fit = f"{ranking[0].method}, noise {ranking[0].noise}, seed {ranking[0].seed}"
+    console = Console(highlight=False)
+    if not shown:
+        console.print(f"{category} ({fit}): none of {len(ranking)} training images stands out; see --top")
+        return
+    table = Table("rank", "suspicion", "weight", "score", "image", title=f"{category} ({fit})")
+    for row in shown:
+        table.add_row(
+            str(row.rank), f"{row.suspicion:.3g}", f"{row.weight:.3g}", f"{row.score:.3g}", Text(row.path)
+        )
+    console.print(table)
+    console.print(f"{len(shown)} of {len(ranking)} training images; report/index.html shows the evidence")
+    if apply:
+        new = exclude("excluded.csv", shown)
+        console.print(f"excluded.csv: {new} images added; `dvc repro` now trains without them")
+
+
+@app.command()
+def ablate(
+    name: Annotated[str, typer.Argument(help="comet-table5, cozad-table3, -table4, -table5 or -table7")],
+    category: Annotated[list[str] | None, typer.Option(help="instead of dataset.categories")] = None,
+    seed: Annotated[list[int] | None, typer.Option(help="instead of seeds")] = None,
+    noise: Annotated[list[float] | None, typer.Option(help="instead of noise.levels")] = None,
+    out: Annotated[Path, typer.Option(help="folder for NAME.csv and NAME.md")] = Path("outputs/ablations"),
+) -> None:
+    """Run the settings of a paper's ablation table and print paper beside ours (after `dvc repro`)."""
+    from adlib.ablation import comparison, find_ablation, markdown, override, run_ablation
+    from adlib.config import load_params
+    from adlib.io import atomic_path, write_csv
+
+    asked = {"dataset.categories": category, "seeds": seed, "noise.levels": noise}
+    ablation = find_ablation(name)
+    params = override(load_params(), {key: value for key, value in asked.items() if value})
+    header, rows = comparison(ablation, run_ablation(ablation, params, Path("outputs")), params)
+    write_csv(out / f"{name}.csv", header, rows)
+    with atomic_path(out / f"{name}.md") as temporary:
+        temporary.write_text(markdown(header, rows), encoding="utf-8")
+    table = Table(*header, caption="percent; ?: doubtful in the paper")
+    for row in rows:
+        table.add_row(*row)
+    console = Console(highlight=False)
+    # In a log as wide as the table needs.
+    (console if console.is_terminal else Console(highlight=False, width=200)).print(table)

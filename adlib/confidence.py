@@ -58,13 +58,18 @@ def sample_weights(scores: Tensor | np.ndarray, kappa: float, floor: float = FLO
     return threshold_weights(torch.from_numpy(floats), threshold, floor).numpy()
 
 
-def threshold_weights(scores: Tensor, threshold: float, floor: float = FLOOR) -> Tensor:
+def threshold_weights(
+    scores: Tensor, threshold: float, floor: float = FLOOR, *, hard: bool = False
+) -> Tensor:
     """CoMet eq. 1 for a threshold that is already known (it is held for an epoch).
 
-    At `t = 0` a score of 0 has weight 1 and any other the floor.
+    At `t = 0` a score of 0 has weight 1 and any other the floor. With `hard`, scores above the threshold have
+    weight 0, whatever the floor: the hard filtering that CoZAD's Table 4 compares with.
     """
     if not 0 < floor <= 1:
         raise ValueError(f"floor: must be in (0, 1], got {floor}")
+    if hard:
+        return (scores <= threshold).to(scores.dtype)
     weights = torch.where(scores <= threshold, 1.0, threshold / scores)
     return weights.clamp(floor, 1.0).to(scores.dtype)
 
@@ -104,8 +109,11 @@ def adaptive_lambda(cov: Tensor | np.ndarray, lambda0: float, gamma: float) -> f
 
 
 def weighted_mean(losses: Tensor, weights: Tensor) -> Tensor:
-    """`sum_i w_i L_i / sum_i w_i` over the last axis: CoMet eq. 3 as a mean, whatever the batch size."""
-    return (weights * losses).sum(-1) / weights.sum(-1)
+    """`sum_i w_i L_i / sum_i w_i` over the last axis: CoMet eq. 3 as a mean, whatever the batch size.
+
+    Where all weights are 0 (hard filtering may leave a batch empty) the mean is 0.
+    """
+    return (weights * losses).sum(-1) / weights.sum(-1).clamp_min(torch.finfo(weights.dtype).tiny)
 
 
 class LossWindow:

@@ -120,9 +120,12 @@ class PriorParams(Block):
     patch_power: Positive
 
 
-class CometParams(Block):
-    """Soft confident learning and MAML (CoMet eq. 1-9)."""
+class StrategyParams(Block):
+    """Soft confident learning and MAML over any head (CoMet eq. 1-9); Table 5 switches its three parts."""
 
+    data_uncertainty: bool
+    model_uncertainty: bool
+    meta_learning: bool
     epochs: Count
     batch_size: Annotated[int, Field(ge=2)]
     floor: Annotated[float, Field(gt=0, le=1)]
@@ -133,14 +136,44 @@ class CometParams(Block):
     inner_steps: Count
     inner_lr: Positive
     second_order: bool
+
+
+class CometParams(StrategyParams):
+    """CoMet on SimpleNet's head, which starts from a density prior."""
+
     prior: PriorParams
 
 
 class CometSettings(Block):
-    """What a CoMet fit reads: kappa is a key of its own in params.yaml, the head is SimpleNet's."""
+    """What a CoMet-SN fit reads: kappa is a key of its own in params.yaml, the head is SimpleNet's."""
 
     kappa: float
     comet: CometParams
+    head: SimpleNetHead
+
+
+class ContrastiveParams(Block):
+    """Contrastive learning on the adapted features (CoZAD eq. 1-4)."""
+
+    lambda_cont: NonNegative
+    tau: Positive
+    k_nn: Annotated[int, Field(ge=0)]
+    max_embeddings: Annotated[int, Field(ge=2)]
+    chunk_size: Count
+
+
+class CozadParams(CometParams):
+    """CoMet's strategy with contrastive learning, and hard filtering for comparison (CoZAD)."""
+
+    hard_filtering: bool
+    contrastive: ContrastiveParams
+
+
+class CozadSettings(Block):
+    """What a CoZAD fit reads: kappa is a key of its own in params.yaml, the head is SimpleNet's."""
+
+    kappa: float
+    cozad: CozadParams
     head: SimpleNetHead
 
 
@@ -148,10 +181,11 @@ class MethodsParams(Block):
     """Which methods run, by parameter profile, and their settings."""
 
     plain: tuple[Literal["simplenet", "patchcore"], ...]
-    confident: tuple[Literal["comet-sn"], ...]
+    confident: tuple[Literal["comet-sn", "cozad"], ...]
     simplenet: SimpleNetHead
     patchcore: PatchCoreParams
     comet_sn: Annotated[CometParams, Field(alias="comet-sn")]
+    cozad: CozadParams
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -177,6 +211,11 @@ class Params(Block):
     def comet_sn(self) -> CometSettings:
         """Everything that the method `comet-sn` depends on."""
         return CometSettings(kappa=self.kappa, comet=self.methods.comet_sn, head=self.methods.simplenet)
+
+    @property
+    def cozad(self) -> CozadSettings:
+        """Everything that the method `cozad` depends on."""
+        return CozadSettings(kappa=self.kappa, cozad=self.methods.cozad, head=self.methods.simplenet)
 
     @model_validator(mode="after")
     def _no_repetition(self) -> Self:
@@ -213,6 +252,11 @@ def load_params(path: str | Path = "params.yaml") -> Params:
         raise ParamsError(f"{path}: {error.strerror}; run from the project's root") from None
     except (YAMLError, ValueError) as error:  # ValueError: a date such as 2021-13-01
         raise ParamsError(f"{path}: not valid YAML: {error}") from None
+    return checked_params(raw, str(path))
+
+
+def checked_params(raw: Any, path: str) -> Params:
+    """Parameters from the values of a params.yaml; `path` names them in a `ParamsError`."""
     try:
         # Through JSON: strict mode then takes a list for a tuple, and still no string for a number.
         # A date, which JSON does not know, is shown as the user wrote it.

@@ -25,11 +25,14 @@ def resolve_device(name: str) -> torch.device:
 
 
 def mixed_precision(device: torch.device) -> AbstractContextManager[object]:
-    """Autocast to half precision on CUDA (bfloat16 where the card has it); nothing on the CPU."""
-    if device.type != "cuda":
+    """Autocast to bfloat16 on CUDA cards that have it; full precision elsewhere.
+
+    float16 has too small a range for gradients that flow through an inner step, and a scaled loss would
+    scale the inner step with it.
+    """
+    if device.type != "cuda" or not torch.cuda.is_bf16_supported(including_emulation=False):
         return nullcontext()
-    dtype = torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-    return torch.autocast("cuda", dtype)
+    return torch.autocast("cuda", torch.bfloat16)
 
 
 def to_device(array: np.ndarray, device: torch.device) -> Tensor:

@@ -28,7 +28,7 @@ from adlib.report.gallery import reference_fit, write_gallery
 from adlib.scoring import pixel_maps
 from adlib.threshold import Threshold, exceeds
 
-IMAGE_COLUMNS = ("noise", "seed", "id", "path", "split", "label", "defect", "score", "weight")
+IMAGE_COLUMNS = ("noise", "seed", "id", "path", "split", "label", "defect", "score", "weight", "suspicion")
 DEFECT_COLUMNS = ("noise", "seed", "defect", "images", "image_auroc", "image_recall")
 
 
@@ -163,12 +163,12 @@ def defect_rows(training_set: TrainingSet, scores: FitScores, test: TestSet) -> 
     for defect in sorted(set(test.defects[test.labels])):
         own = test.defects == defect
         kept = own | ~test.labels
-        recall = None
+        recall = ""
         if scores.threshold is not None:
-            recall = float(exceeds(scores.image[own], scores.threshold.threshold).mean())
+            recall = f"{exceeds(scores.image[own], scores.threshold.threshold).mean():.6g}"
         rows.append([
             f"{training_set.noise:g}", str(training_set.seed), str(defect), str(int(own.sum())),
-            _number(auroc(scores.image[kept], own[kept])), _number(recall),
+            f"{auroc(scores.image[kept], own[kept]):.6g}", recall,
         ])  # fmt: skip
     return rows
 
@@ -179,21 +179,16 @@ def image_rows(
     """One row an image: the test images with their scores, the training images with their weights."""
     rows: list[list[str]] = []
 
-    def add(id: str, split: str, score: float | None, weight: float | None) -> None:
+    def add(id: str, split: str, *numbers: str) -> None:
         label = labels[id]
         rows.append([
             f"{training_set.noise:g}", str(training_set.seed), id, samples[id].path, split,
-            str(int(label.anomalous)), label.defect, _number(score), _number(weight),
+            str(int(label.anomalous)), label.defect, *numbers,
         ])  # fmt: skip
 
     for id, score in zip(scores.test, scores.image, strict=True):
-        add(id, "test", float(score), None)
+        add(id, "test", f"{score:.6g}", "", "")
     for i, id in enumerate(scores.train):
-        score = None if scores.train_score is None else float(scores.train_score[i])
-        weight = None if scores.weight is None else float(scores.weight[i])
-        add(id, "train", score, weight)
+        about = (scores.train_score, scores.weight, scores.suspicion)
+        add(id, "train", *("" if column is None else f"{column[i]:.6g}" for column in about))
     return rows
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.6g}"

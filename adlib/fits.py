@@ -14,6 +14,21 @@ THRESHOLD = "threshold.json"
 
 
 @dataclass(frozen=True)
+class Suspects:
+    """The K most suspect training images, the most suspect first, as positions in `FitScores.train`.
+
+    Attributes:
+        images: `(K,)`.
+        patch: `(K, N)` their patch scores.
+        nearest: `(K, M)` the trusted images that look most like their worst patches.
+    """
+
+    images: np.ndarray
+    patch: np.ndarray
+    nearest: np.ndarray
+
+
+@dataclass(frozen=True)
 class FitScores:
     """Raw scores of a fit.
 
@@ -28,6 +43,8 @@ class FitScores:
         train: ids of the S training images.
         weight: `(S,)` confidence weights, or None.
         train_score: `(S,)` confidence scores of the training images, or None.
+        suspicion: `(S,)` of the training images, higher is more suspect, or None.
+        suspects: the evidence for the highest of them, or None.
         calibration: ids of the n calibration images.
         calibration_score: `(n,)` image scores.
         threshold: None without calibration images.
@@ -43,6 +60,8 @@ class FitScores:
     train: tuple[str, ...]
     weight: np.ndarray | None
     train_score: np.ndarray | None
+    suspicion: np.ndarray | None
+    suspects: Suspects | None
     calibration: tuple[str, ...] = ()
     calibration_score: np.ndarray | None = None
     threshold: Threshold | None = None
@@ -52,6 +71,7 @@ def load_scores(folder: str | Path) -> FitScores:
     """Read the scores of the fit in `folder`."""
     arrays, info = load_file(Path(folder) / SCORES), read_json(Path(folder) / INFO)
     rows, columns = info["grid"]
+    examined = [arrays[f"suspect_{n}"] for n in ("images", "patch", "nearest") if f"suspect_{n}" in arrays]
     return FitScores(
         tuple(info["test"]),
         arrays["image"],
@@ -63,6 +83,8 @@ def load_scores(folder: str | Path) -> FitScores:
         tuple(info["train"]),
         arrays.get("train_weight"),
         arrays.get("train_score"),
+        arrays.get("train_suspicion"),
+        Suspects(*examined) if examined else None,
         tuple(info["calibration"]),
         arrays.get("calibration"),
         load_threshold(folder),

@@ -70,6 +70,20 @@ class TaskBatches:
             yield [(next(own), next(rest)) for own, rest in zip(self._inner, self._outer, strict=True)]
 
 
+class JointBatches:
+    """Mini-batches of a training set that is not divided: what `TaskBatches` is without meta-learning."""
+
+    def __init__(self, samples: int, batch_size: int, generator: torch.Generator) -> None:
+        self.iterations = max(1, samples // batch_size)
+        self._batches = endless_batches(torch.arange(samples), batch_size, generator)
+
+    def epoch(self) -> Iterator[list[tuple[Tensor, Tensor]]]:
+        """A single pair at a time, of a batch and itself."""
+        for _ in range(self.iterations):
+            batch = next(self._batches)
+            yield [(batch, batch)]
+
+
 def split_tasks(samples: int, tasks: int, generator: torch.Generator) -> list[Tensor]:
     """Divide `range(samples)` at random into `tasks` disjoint parts of (nearly) equal size.
 

@@ -1,6 +1,7 @@
 """Named random streams: every draw comes from one seed and a name, never from a global generator."""
 
 import hashlib
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +17,14 @@ def stream_seed(seed: int, *names: str) -> int:
     """
     text = "/".join((str(seed), *names))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def shuffled(ids: Iterable[str], seed: int, *names: str) -> list[str]:
+    """The ids in the random order of their keyed hashes.
+
+    Each id's rank is its own: one that is added, removed or renamed leaves the order of the others.
+    """
+    return sorted(ids, key=lambda id: stream_seed(seed, *names, id))
 
 
 def numpy_stream(seed: int, *names: str) -> np.random.Generator:

@@ -25,6 +25,7 @@ from adlib.imports import code_version
 from adlib.io import atomic_directory, read_json, write_json
 from adlib.methods.detector import Detector, Fit, score_images
 from adlib.methods.registry import METHODS
+from adlib.methods.suspects import examine
 from adlib.progress import say
 from adlib.store import content_key, stored_folder
 from adlib.threshold import conformal_threshold
@@ -57,7 +58,7 @@ class FitJob:
             seed=self.training_set.seed,
             features=self.features.info.key,
             device=self.device.type,
-            code=code_version(METHODS[self.method].fit.__module__),
+            code=code_version(METHODS[self.method].fit.__module__, "adlib.methods.suspects"),
         )
 
     def run(self, folder: Path) -> None:
@@ -71,7 +72,8 @@ class FitJob:
             self.device,
         )
         fitted = time.perf_counter()
-        tensors = score_images(fit.detector, self.features.select(self.test), self.device) | _training(fit)
+        tensors = score_images(fit.detector, self.features.select(self.test), self.device)
+        tensors |= self._training(fit)
         seconds = {"fit": fitted - start, "score": time.perf_counter() - fitted}
         heat = None
         if self.training_set.calibration:
@@ -98,6 +100,20 @@ class FitJob:
             },
         )
         write_json(folder / TIME, seconds)
+
+    def _training(self, fit: Fit) -> dict[str, Tensor]:
+        """What the fit has to say about its training images."""
+        found = {"train_weight": fit.weights, "train_score": fit.train_scores}
+        if fit.suspicion is not None:
+            view = self.features.select(self.training_set.ids)
+            suspects = examine(fit.detector, view, fit.suspicion, self.device)
+            found |= {
+                "train_suspicion": fit.suspicion,
+                "suspect_images": suspects.images,
+                "suspect_patch": suspects.patch,
+                "suspect_nearest": suspects.nearest,
+            }
+        return {name: tensor for name, tensor in found.items() if tensor is not None}
 
 
 def train(
@@ -147,10 +163,6 @@ def _write_threshold(folder: Path, params: ThresholdParams) -> None:
         write_json(folder / THRESHOLD, asdict(conformal_threshold(scores, params.fpr, params.trim)))
 
 
-def _training(fit: Fit) -> dict[str, Tensor]:
-    found = {"train_weight": fit.weights, "train_score": fit.train_scores}
-    return {name: tensor for name, tensor in found.items() if tensor is not None}
-
-
 def _portable(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    # Copies: safetensors refuses two names for one memory (without a prior the suspicion is the score).
+    return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}

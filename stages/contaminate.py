@@ -1,4 +1,4 @@
-"""contaminate CATEGORY: manifest and sealed labels -> training sets, the one test set, and their audit."""
+"""contaminate CATEGORY: manifest, sealed labels, excluded.csv -> training sets, test set and their audit."""
 
 import sys
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 from adlib.audit import check_splits, near_duplicates
 from adlib.config import load_params
 from adlib.data.contaminate import contaminate, write_splits
+from adlib.data.excluded import read_excluded
 from adlib.data.manifest import read_labels, read_manifest
 from adlib.io import read_csv, write_json
 from adlib.progress import say
@@ -17,6 +18,7 @@ def main(category: str) -> None:
     params = load_params()
     fetched = Path("outputs/fetch") / category
     samples, labels = read_manifest(fetched / "manifest.csv"), read_labels(fetched / "labels.csv")
+    excluded = {row.id for row in read_excluded("excluded.csv", category)}
     splits = contaminate(
         samples,
         labels,
@@ -26,6 +28,7 @@ def main(category: str) -> None:
         overlap=params.noise.overlap,
         split_seed=params.dataset.split_seed,
         contamination=params.threshold.contamination,
+        excluded=excluded,
     )
     paths = {sample.id: sample.path for sample in samples}
     check_splits(splits, labels, paths)
@@ -35,6 +38,8 @@ def main(category: str) -> None:
     if lookalikes["pairs"]:
         say(f"{category}: {len(lookalikes['pairs'])} near-duplicates across the split; see `adlib audit`")
     write_splits(Path("outputs/contaminate") / f"{category}.json", splits)
+    if excluded:
+        say(f"{category}: {len(excluded)} images in excluded.csv are left out of training")
     say(f"{category}: {len(splits.training_sets)} training sets, {len(splits.test)} test images")
 
 

@@ -26,7 +26,11 @@ def toy_params(params: Params) -> Params:
     )
     bank = params.methods.patchcore.model_copy(update={"presample": 1000, "coreset": 200})
     comet = params.methods.comet_sn.model_copy(update={"epochs": 30})
-    methods = params.methods.model_copy(update={"simplenet": head, "patchcore": bank, "comet_sn": comet})
+    few = params.methods.cozad.contrastive.model_copy(update={"max_embeddings": 64})
+    cozad = params.methods.cozad.model_copy(update={"epochs": 30, "contrastive": few})
+    methods = params.methods.model_copy(
+        update={"simplenet": head, "patchcore": bank, "comet_sn": comet, "cozad": cozad}
+    )
     return params.model_copy(update={"methods": methods})
 
 

@@ -12,6 +12,7 @@ from adlib.confidence import (
     loss_covariance,
     sample_weights,
     threshold_weights,
+    weighted_mean,
 )
 
 SCORES = st.lists(st.floats(0, 1e6), min_size=2, max_size=50)
@@ -103,3 +104,15 @@ def test_covariance_refuses_unlike_lengths_and_nan():
         loss_covariance(torch.tensor([1.0, float("nan")]), torch.ones(2))
     with pytest.raises(ValueError, match=r"\(2, 2\)"):
         adaptive_lambda(torch.ones(3, 3), 0.005, 0.5)
+
+
+def test_hard_filtering_gives_zero_above_the_threshold():
+    scores = torch.tensor([0.0, 1.0, 1.001, 9.0], dtype=torch.float64)
+    assert threshold_weights(scores, 1.0, hard=True).tolist() == [1, 1, 0, 0]
+
+
+def test_mean_of_a_batch_without_any_weight_is_zero():
+    losses = torch.tensor([3.0, 4.0], requires_grad=True)
+    mean = weighted_mean(losses, torch.zeros(2))
+    assert mean.item() == 0
+    assert torch.autograd.grad(mean, losses)[0].tolist() == [0, 0]

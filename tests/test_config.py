@@ -197,7 +197,11 @@ def test_every_problem_is_a_line(edited: Edit):
             ["simplnet"],
             "methods.plain.0: should be 'simplenet' or 'patchcore', got 'simplnet'",
         ),
-        ("methods.confident", ["simplenet"], "methods.confident.0: should be 'comet-sn', got 'simplenet'"),
+        (
+            "methods.confident",
+            ["simplenet"],
+            "methods.confident.0: should be 'comet-sn' or 'cozad', got 'simplenet'",
+        ),
         ("methods.comet-sn.floor", 1.1, "methods.comet-sn.floor: should be less than or equal to 1, got 1.1"),
         ("dataset", 3, "dataset: should be an object, got 3"),
     ],

@@ -20,7 +20,9 @@ SET = TrainingSet(0.1, 3, ("x",), ("y",))
 def fit(threshold: Threshold | None = THRESHOLD) -> FitScores:
     patch = np.zeros((8, 4), dtype=np.float32)
     ids = tuple("abcdefgh")
-    return FitScores(ids, SCORES, patch, (2, 2), 32, "", "", ("x",), None, None, ("y",), None, threshold)
+    return FitScores(
+        ids, SCORES, patch, (2, 2), 32, "", "", ("x",), None, None, None, None, ("y",), None, threshold
+    )
 
 
 def test_metrics_at_the_threshold():

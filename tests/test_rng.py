@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adlib.rng import numpy_stream, stream_seed, torch_stream
+from adlib.rng import numpy_stream, shuffled, stream_seed, torch_stream
 
 seeds = st.integers(0, 2**32 - 1)
 names = st.lists(st.text(st.characters(codec="utf-8", exclude_characters="/"), min_size=1), max_size=3)
@@ -41,3 +41,16 @@ def test_global_generators_are_left_alone():
     torch.rand(1, generator=torch_stream(1, "x"))
     np.testing.assert_array_equal(np.random.get_state()[1], before[0])  # noqa: NPY002
     assert torch.equal(torch.get_rng_state(), before[1])
+
+
+@given(st.sets(st.text("0123456789abcdef", min_size=1), min_size=1), seeds, st.data())
+def test_an_id_that_leaves_moves_no_other(ids: set[str], seed: int, data: st.DataObject):
+    order = shuffled(ids, seed, "draw")
+    assert sorted(order) == sorted(ids)
+    gone = data.draw(st.sampled_from(order))
+    assert shuffled(ids - {gone}, seed, "draw") == [id for id in order if id != gone]
+
+
+def test_another_seed_or_name_is_another_order():
+    ids = [str(i) for i in range(50)]
+    assert len({tuple(shuffled(ids, *key)) for key in [(0, "a"), (0, "b"), (1, "a")]}) == 3

@@ -10,7 +10,7 @@ come from the other end of the same order, so that they are none of the injected
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import numpy as np
 
 from adlib.data.manifest import DataError, Label, Sample
 from adlib.io import read_json, write_json
-from adlib.rng import numpy_stream
+from adlib.rng import shuffled
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,7 @@ def contaminate(
     overlap: bool,
     split_seed: int,
     contamination: float = 0.0,
+    excluded: Collection[str] = (),
 ) -> Splits:
     """Build the training sets of every level and seed, and the test set.
 
@@ -71,9 +72,10 @@ def contaminate(
         overlap: keep the reserve in the test set as well (some papers do; it flatters the result).
         split_seed: decides which anomalies make up the reserve.
         contamination: fraction of the calibration images that are anomalous, in [0, 1).
+        excluded: ids that a person has taken out of training; the draw of the others does not change.
 
     Raises:
-        DataError: a level asks for more anomalies than the reserve holds.
+        DataError: a level asks for more anomalies than the reserve holds, or no training image is left.
     """
     normals, calibration, test = (
         [s.id for s in samples if s.split == split] for split in ("train", "calibration", "test")
@@ -85,10 +87,12 @@ def contaminate(
         test = sorted(set(test) - set(pool))
     training_sets = []
     for seed in seeds:
-        order = [pool[i] for i in numpy_stream(seed, "contaminate").permutation(len(pool))]
+        order = shuffled(pool, seed, "contaminate")
         calibrating = tuple(sorted(calibration + order[len(order) - dirt :]))
         for level in levels:
-            ids = normals + order[: added_anomalies(level, len(normals))]
+            ids = set(normals + order[: added_anomalies(level, len(normals))]) - set(excluded)
+            if not ids:
+                raise DataError("excluded.csv leaves no training image; take some of its rows out")
             training_sets.append(TrainingSet(level, seed, tuple(sorted(ids)), calibrating))
     return Splits(tuple(sorted(test)), overlap, tuple(training_sets))
 
@@ -101,7 +105,7 @@ def added_anomalies(level: float, normals: int) -> int:
 def draw_reserve(anomalies: Sequence[Label], fraction: float, seed: int) -> list[str]:
     """Up to `floor(fraction * n)` anomalies, each defect's share by largest remainder, at most half of it."""
     strata: dict[str, list[str]] = defaultdict(list)
-    for label in sorted(anomalies, key=lambda label: label.id):
+    for label in anomalies:
         strata[label.defect].append(label.id)
     names = sorted(strata)
     size = np.array([len(strata[name]) for name in names], dtype=int)
@@ -111,9 +115,9 @@ def draw_reserve(anomalies: Sequence[Label], fraction: float, seed: int) -> list
         if share.sum() < int(fraction * size.sum()) and share[i] < size[i] // 2:
             share[i] += 1
     return [
-        strata[name][i]
+        id
         for name, count in zip(names, share, strict=True)
-        for i in numpy_stream(seed, "reserve", name).permutation(len(strata[name]))[:count]
+        for id in shuffled(strata[name], seed, "reserve", name)[:count]
     ]
 
 

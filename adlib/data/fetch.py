@@ -5,14 +5,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from adlib.config import DatasetParams
 from adlib.data.images import ImageError, read_mask, read_rgb, sha256_file
 from adlib.data.layouts import dataset_records, dataset_root
 from adlib.data.lookalikes import perceptual_hash
 from adlib.data.manifest import DataError, Label, Record, Sample
-from adlib.rng import numpy_stream
+from adlib.rng import shuffled
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +84,13 @@ def split(
     split beyond `max_train` calibrate, or `calibration_share` of that split if they are fewer.
     """
     unsplit = [id for id, record in records if record.split is None and not record.anomalous]
-    drawn = _draw(unsplit, len(unsplit), params.split_seed, category, "split")
+    drawn = shuffled(unsplit, params.split_seed, "split", category)
     train, rest = set(drawn[: params.max_train]), drawn[params.max_train :]
     calibration = set(rest[: min(params.max_calibration, len(rest) // 2)])
     published = [id for id, record in records if record.split == "train" and not record.anomalous]
     spare = max(len(published) - params.max_train, int(params.calibration_share * len(published)))
     # The far end of the order whose head `cap` keeps: those who train stay the same.
-    order = _draw(published, len(published), params.split_seed, category, "train")
+    order = shuffled(published, params.split_seed, "train", category)
     calibration |= set(order[len(order) - min(params.max_calibration, spare) :])
 
     def assigned(id: str, record: Record) -> Record:
@@ -114,14 +112,8 @@ def cap(records: list[tuple[str, Record]], params: DatasetParams, category: str)
     kept: set[str] = set()
     for name, belongs, limit in groups:
         ids = [id for id, record in records if belongs(record)]
-        kept.update(_draw(ids, limit, params.split_seed, category, name))
+        kept.update(shuffled(ids, params.split_seed, name, category)[:limit])
     return [(id, record) for id, record in records if id in kept]
-
-
-def _draw(ids: list[str], limit: int, seed: int, *names: str) -> list[str]:
-    """At most `limit` of `ids` at random; depends on the ids, not on the order they come in."""
-    order = numpy_stream(seed, "fetch", *names).permutation(len(ids))
-    return [str(id) for id in np.array(sorted(ids), dtype=object)[order][:limit]]
 
 
 def _check_counts(records: list[tuple[str, Record]], category: str) -> None:

@@ -81,6 +81,10 @@ class FeatureView:
         """D, the feature width."""
         return self.rows.shape[2]
 
+    def subset(self, positions: np.ndarray) -> "FeatureView":
+        """The images at `positions` `(K,)`, in that order."""
+        return FeatureView(tuple(self.ids[i] for i in positions), self.rows, self.index[positions])
+
     def batch(self, positions: Sequence[int] | np.ndarray, device: torch.device) -> Tensor:
         """All patches of some images: `(B, N, D)` float32 on `device`."""
         return to_device(self.rows[self.index[positions]], device).float()

@@ -32,9 +32,13 @@ class SimpleNet(nn.Module):
         nn.init.zeros_(self.hidden.bias)
         nn.init.xavier_normal_(self.out.weight, generator=generator)
 
+    def standardise(self, features: Tensor) -> Tensor:
+        """By the training features' statistics: `(..., D)` to `(..., D)`."""
+        return (features - self.mean) / self.std
+
     def adapt(self, features: Tensor) -> Tensor:
         """`q = G(o)`, CoMet eq. 13: `(..., D)` to `(..., D)`."""
-        return self.adaptor((features - self.mean) / self.std)
+        return self.adaptor(self.standardise(features))
 
     def discriminate(self, adapted: Tensor) -> Tensor:
         """`D(q)`, positive for normal: `(..., D)` to `(...)`."""

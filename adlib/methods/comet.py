@@ -1,4 +1,4 @@
-"""CoMet: soft confident learning and meta-learning over SimpleNet's head (Aqeel et al., eq. 1-9).
+"""CoMet: soft confident learning and meta-learning over any head (Aqeel et al., eq. 1-9).
 
 per epoch                 t from all training images                                  eq. 2
   per meta-iteration      lambda(Sigma) from the recent losses                         eq. 4, 5
@@ -8,68 +8,133 @@ per epoch                 t from all training images                            
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import torch
-from torch import Tensor
-from torch.func import functional_call
+from torch import Tensor, nn
 
 from adlib.confidence import LossWindow, iqr_threshold, threshold_weights, weighted_mean
-from adlib.config import CometParams, CometSettings
+from adlib.config import StrategyParams
 from adlib.device import mixed_precision
-from adlib.features.store import FeatureView
-from adlib.heads.simplenet import SimpleNet, hinge, patch_losses
-from adlib.maml import ParamDict, TaskBatches, adapt, squared_norm
-from adlib.methods.detector import Fit
-from adlib.methods.prior import Prior, density_prior
-from adlib.methods.simplenet_head import (
-    Draw,
-    HeadOptimiser,
-    PatchSampler,
-    SimpleNetDetector,
-    check_trainable,
-    new_head,
-)
+from adlib.maml import JointBatches, ParamDict, TaskBatches, adapt, squared_norm
 from adlib.progress import track
 from adlib.rng import torch_stream
 
-CONFIDENCE_BATCH = 32
+
+class Sampled(Protocol):
+    """A batch as a head draws it; `images` `(B,)` are positions in the training set."""
+
+    @property
+    def images(self) -> Tensor: ...
 
 
-def fit_comet(settings: CometSettings, features: FeatureView, seed: int, device: torch.device) -> Fit:
-    """Train adaptor and discriminator by CoMet for a fixed number of epochs."""
-    comet, params = settings.comet, settings.head
-    batch_size = check_trainable(features, comet.batch_size)
-    head = new_head(params, features, seed, device)
-    prior = None
-    if comet.prior.enabled:
-        prior = density_prior(comet.prior, settings.kappa, comet.floor, features, seed, device)
-    sampler = PatchSampler(params, features, seed, device, None if prior is None else prior.positions)
-    tasks = TaskBatches(len(features), comet.tasks, batch_size, torch_stream(seed, "comet", "tasks"))
+class Optimiser(Protocol):
+    """The outer step."""
+
+    def zero_grad(self) -> None: ...
+
+    def step(self) -> None: ...
+
+
+Batch = TypeVar("Batch", bound=Sampled)
+
+
+class Learner(Protocol[Batch]):
+    """What CoMet needs of a head: losses and confidence scores as functions of its parameters theta."""
+
+    @property
+    def module(self) -> nn.Module:
+        """Its `named_parameters()` are theta."""
+        ...
+
+    def draw(self, images: Tensor) -> Batch:
+        """A random batch of the images at positions `(B,)`."""
+        ...
+
+    def losses(self, theta: ParamDict, batch: Batch, *, update_statistics: bool) -> Tensor:
+        """`L_AD` of every image, `(B,)`; without `update_statistics` buffers are left alone."""
+        ...
+
+    def scores(self, theta: ParamDict, batch: Batch) -> Tensor:
+        """The non-negative confidence score `a_i` of every image of the batch, `(B,)`."""
+        ...
+
+    def all_scores(self) -> Tensor:
+        """`a_i` of every training image at the present parameters: `(S,)` on the CPU."""
+        ...
+
+    def optimiser(self, steps: int, *, weight_decay: float | None) -> Optimiser:
+        """Of the outer steps; a `weight_decay` of None leaves the head its own."""
+        ...
+
+
+class Confidence(NamedTuple):
+    """What training says about its images: weights `(S,)` in [0, 1], the scores behind them, a log."""
+
+    weights: Tensor
+    scores: Tensor
+    log: list[dict[str, Any]]
+
+
+def train_comet(
+    learner: Learner[Any],
+    params: StrategyParams,
+    kappa: float,
+    trust: Tensor,
+    *,
+    seed: int,
+    device: torch.device,
+    name: str,
+    hard: bool = False,
+) -> Confidence:
+    """Train a head by CoMet for a fixed number of epochs.
+
+    Args:
+        learner: the head.
+        params: the strategy; each of its three parts can be switched off (Table 5).
+        kappa: eq. 2.
+        trust: `(S,)` weights of the training images before training; ones for the paper's method.
+        seed: of the tasks and batches.
+        device: for mixed precision.
+        name: shown beside the progress bar.
+        hard: weigh doubted images with 0, as other confident learning does (CoZAD Table 4).
+    """
+    rounds = _rounds(params, len(trust), torch_stream(seed, "comet", "tasks"))
     # ||theta||^2 of eq. 6 takes the place of the optimiser's weight decay.
-    optimiser = HeadOptimiser(params, head, comet.epochs * tasks.iterations, weight_decay=0.0)
-    window = LossWindow(comet.window, comet.lambda0, comet.gamma)
+    decay = 0.0 if params.model_uncertainty else None
+    optimiser = learner.optimiser(params.epochs * rounds.iterations, weight_decay=decay)
+    window = LossWindow(params.window, params.lambda0, params.gamma)
     log = []
-    with track("comet-sn", comet.epochs, "epochs") as advance:
-        for epoch in range(comet.epochs):
-            scores = confidence_scores(head, features, params.margin, device)
-            loss = SclLoss(head, params.margin, iqr_threshold(scores, settings.kappa), comet.floor, prior)
-            for batches in tasks.epoch():
-                strength = window.strength()
+    with track(name, params.epochs, "epochs") as advance:
+        for epoch in range(params.epochs):
+            threshold = iqr_threshold(learner.all_scores(), kappa)
+            loss = SclLoss(learner, _doubted_above(threshold, params), params.floor, trust, hard)
+            for batches in rounds.epoch():
+                strength = window.strength() if params.model_uncertainty else 0.0
                 optimiser.zero_grad()
                 for inner, outer in batches:
                     with mixed_precision(device):
-                        losses = meta_losses(loss, comet, strength, sampler.draw(inner), sampler.draw(outer))
+                        losses = batch_losses(loss, params, strength, inner, outer)
                     (losses.val / len(batches)).backward()
                     window.add(float(losses.train), float(losses.val.detach()))
                 optimiser.step()
-            log.append({"epoch": epoch, "threshold": loss.threshold, **window.summary()})
+            log.append({"epoch": epoch, "threshold": threshold, **window.summary()})
             advance(1)
-    scores = confidence_scores(head, features, params.margin, device)
-    weights = threshold_weights(scores, iqr_threshold(scores, settings.kappa), comet.floor)
-    if prior is not None:
-        weights = weights * prior.image
-    return Fit(SimpleNetDetector(head.eval()), weights, scores, log)
+    scores = learner.all_scores()
+    threshold = _doubted_above(iqr_threshold(scores, kappa), params)
+    weights = trust * threshold_weights(scores, threshold, params.floor, hard=hard)
+    return Confidence(weights, scores, log)
+
+
+def _rounds(params: StrategyParams, samples: int, generator: torch.Generator) -> TaskBatches | JointBatches:
+    if params.meta_learning:
+        return TaskBatches(samples, params.tasks, params.batch_size, generator)
+    return JointBatches(samples, params.batch_size, generator)
+
+
+def _doubted_above(threshold: float, params: StrategyParams) -> float:
+    """Without data uncertainty no score is doubted: every weight is 1."""
+    return threshold if params.data_uncertainty else float("inf")
 
 
 class MetaLosses(NamedTuple):
@@ -79,59 +144,57 @@ class MetaLosses(NamedTuple):
     val: Tensor
 
 
-def meta_losses(loss: "SclLoss", comet: CometParams, strength: float, inner: Draw, outer: Draw) -> MetaLosses:
+def batch_losses(
+    loss: "SclLoss[Any]", params: StrategyParams, strength: float, inner: Tensor, outer: Tensor
+) -> MetaLosses:
+    """The losses of one task; without meta-learning validation is training (so that `det Sigma` is 0)."""
+    if params.meta_learning:
+        return meta_losses(loss, params, strength, loss.learner.draw(inner), loss.learner.draw(outer))
+    value = loss(loss.theta, loss.learner.draw(outer), strength, update_statistics=True)
+    return MetaLosses(value.detach(), value)
+
+
+def meta_losses(
+    loss: "SclLoss[Batch]", params: StrategyParams, strength: float, inner: Batch, outer: Batch
+) -> MetaLosses:
     """Adapt to a task (eq. 7), then measure the adapted parameters on the other tasks (eq. 9)."""
     inner_losses: list[Tensor] = []
 
-    def inner_loss(params: ParamDict) -> Tensor:
-        inner_losses.append(loss(params, inner, strength, update_statistics=False))
+    def inner_loss(theta: ParamDict) -> Tensor:
+        inner_losses.append(loss(theta, inner, strength, update_statistics=False))
         return inner_losses[-1]
 
-    theta: ParamDict = {}
-    theta.update(loss.head.named_parameters())
-    adapted = adapt(theta, inner_loss, comet.inner_lr, comet.inner_steps, comet.second_order)
+    adapted = adapt(loss.theta, inner_loss, params.inner_lr, params.inner_steps, params.second_order)
     return MetaLosses(inner_losses[0].detach(), loss(adapted, outer, strength, update_statistics=True))
 
 
 @dataclass(frozen=True)
-class SclLoss:
+class SclLoss(Generic[Batch]):
     """The soft confident learning loss as a function of the head's parameters, CoMet eq. 6 and 9.
 
     `sum_i w_i L_i / sum_i w_i + lambda ||theta||^2`: the weights follow the parameters, but no gradient
     flows through them.
     """
 
-    head: SimpleNet
-    margin: float
+    learner: Learner[Batch]
     threshold: float
     floor: float
-    prior: Prior | None = None
+    trust: Tensor
+    hard: bool = False
 
-    def __call__(self, params: ParamDict, draw: Draw, strength: float, *, update_statistics: bool) -> Tensor:
-        """The loss of a batch; without `update_statistics` BatchNorm's buffers are left alone."""
-        state = dict(params)
-        if not update_statistics:
-            state |= {name: buffer.clone() for name, buffer in self.head.named_buffers()}
-        pair = functional_call(self.head.train(), state, (draw.patches, draw.noise))
-        losses, weights = patch_losses(pair, self.margin), self.weights(params, draw)
-        if self.prior is None:
-            of_images = losses.mean(dim=1)
-        else:
-            trusted = self.prior.patch[draw.images[:, None], draw.columns].to(losses.device)
-            of_images = weighted_mean(losses, trusted)
-            weights = weights * self.prior.image[draw.images].to(losses.device)
-        return weighted_mean(of_images, weights) + strength * squared_norm(params)
+    @property
+    def theta(self) -> ParamDict:
+        """The head's present parameters."""
+        return dict[str, Tensor](self.learner.module.named_parameters())
+
+    def __call__(self, theta: ParamDict, batch: Batch, strength: float, *, update_statistics: bool) -> Tensor:
+        """The loss of a batch; without `update_statistics` the head's buffers are left alone."""
+        losses = self.learner.losses(theta, batch, update_statistics=update_statistics)
+        return weighted_mean(losses, self.weights(theta, batch)) + strength * squared_norm(theta)
 
     @torch.no_grad()
-    def weights(self, params: ParamDict, draw: Draw) -> Tensor:
-        """`w_i` of the batch's images at `params`, CoMet eq. 1: `(B,)`."""
-        normality = functional_call(self.head.eval(), params, (draw.patches,))
-        return threshold_weights(hinge(normality, self.margin).mean(dim=1), self.threshold, self.floor)
-
-
-@torch.inference_mode()
-def confidence_scores(head: SimpleNet, features: FeatureView, margin: float, device: torch.device) -> Tensor:
-    """The non-negative score `a_i` of every training image: `(S,)`, the hinge averaged over its patches."""
-    head.eval()
-    parts = [hinge(head(batch), margin).mean(dim=1) for batch in features.batches(CONFIDENCE_BATCH, device)]
-    return torch.cat(parts).float().cpu()
+    def weights(self, theta: ParamDict, batch: Batch) -> Tensor:
+        """`w_i` of the batch's images at `theta` (CoMet eq. 1), times their trust: `(B,)`."""
+        scores = self.learner.scores(theta, batch)
+        trust = self.trust[batch.images].to(scores.device)
+        return trust * threshold_weights(scores, self.threshold, self.floor, hard=self.hard)

@@ -40,12 +40,14 @@ class Fit:
         detector: ready to score.
         weights: `(S,)` confidence in each training image, in (0, 1]; None for methods that trust all.
         train_scores: `(S,)` the confidence scores behind the weights.
+        suspicion: `(S,)`, how suspect each training image is; higher is more so.
         log: one dict an epoch, for the report.
     """
 
     detector: Detector
     weights: Tensor | None = None
     train_scores: Tensor | None = None
+    suspicion: Tensor | None = None
     log: list[dict[str, Any]] = field(default_factory=list)
 
 

@@ -15,7 +15,6 @@ from adlib.confidence import iqr_threshold, threshold_weights
 from adlib.config import PriorParams
 from adlib.density import isolation
 from adlib.features.store import FeatureView
-from adlib.methods.statistics import feature_statistics
 from adlib.rng import numpy_stream
 
 
@@ -36,15 +35,37 @@ class Prior:
     suspicion: Tensor
 
 
+def no_prior(features: FeatureView) -> Prior:
+    """Every patch of every image is trusted, as in the paper."""
+    S, N = len(features), features.patches
+    positions = np.broadcast_to(np.arange(N), (S, N))
+    return Prior(positions, image=torch.ones(S), patch=torch.ones(S, N), suspicion=torch.zeros(S))
+
+
 def density_prior(
-    params: PriorParams, kappa: float, floor: float, features: FeatureView, seed: int, device: torch.device
+    params: PriorParams,
+    kappa: float,
+    floor: float,
+    features: FeatureView,
+    mean: Tensor,
+    std: Tensor,
+    seed: int,
 ) -> Prior:
-    """Weigh images and patches by their isolation among the other training images."""
+    """Weigh images and patches by their isolation among the other training images.
+
+    Args:
+        params: how patches are compared and how sharply isolation counts.
+        kappa: eq. 2, for the patches.
+        floor: the smallest weight.
+        features: the training set.
+        mean: `(D,)`, of the training features.
+        std: `(D,)`, likewise; distances are taken on standardised features, where these tensors are.
+        seed: draws the patches.
+    """
     S, N = len(features), features.patches
     rng = numpy_stream(seed, "comet", "prior")
     positions = np.stack([rng.permutation(N)[: params.patches] for _ in range(S)])
-    mean, std = feature_statistics(features, device)
-    patches = (features.sampled_batch(np.arange(S), positions, device) - mean) / std
+    patches = (features.sampled_batch(np.arange(S), positions, mean.device) - mean) / std
     isolated = isolation(patches, patches[:, : params.bank], params.neighbours).cpu()
     top = isolated.topk(min(params.top, isolated.shape[1]), dim=1).values.mean(dim=1)
     above_median = (top - top.median()).clamp_min(0)

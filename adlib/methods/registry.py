@@ -9,7 +9,8 @@ from torch import Tensor
 
 from adlib.config import Params
 from adlib.features.store import FeatureView
-from adlib.methods.comet import fit_comet
+from adlib.methods.comet_sn import fit_comet_sn
+from adlib.methods.cozad import fit_cozad
 from adlib.methods.detector import Detector, Fit
 from adlib.methods.patchcore import PatchCore, fit_patchcore
 from adlib.methods.simplenet import fit_simplenet
@@ -33,6 +34,7 @@ class Method:
 
 METHODS = {
     "simplenet": Method(lambda p: p.methods.simplenet, fit_simplenet, SimpleNetDetector.from_state),
-    "comet-sn": Method(lambda p: p.comet_sn, fit_comet, SimpleNetDetector.from_state),
+    "comet-sn": Method(lambda p: p.comet_sn, fit_comet_sn, SimpleNetDetector.from_state),
+    "cozad": Method(lambda p: p.cozad, fit_cozad, SimpleNetDetector.from_state),
     "patchcore": Method(lambda p: p.methods.patchcore, fit_patchcore, PatchCore.from_state),
 }

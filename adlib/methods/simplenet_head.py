@@ -129,12 +129,12 @@ class PatchSampler:
         return Draw(images, torch.from_numpy(columns), patches, noise)
 
 
-def check_trainable(features: FeatureView, batch_size: int) -> int:
+def check_trainable(features: FeatureView, batch_size: int, at_least: int = 2) -> int:
     """The batch size that fits: at most the number of training images.
 
     Raises:
-        UserError: fewer than two training images (batch statistics and quartiles need more).
+        UserError: fewer than `at_least` training images (batch statistics and quartiles need two).
     """
-    if len(features) < 2:
-        raise UserError(f"training set: at least 2 images are needed, got {len(features)}")
+    if len(features) < at_least:
+        raise UserError(f"training set: at least {at_least} images are needed, got {len(features)}")
     return min(batch_size, len(features))

@@ -1,6 +1,7 @@
 """Stage `report`: every number of a run as one page, one table and one summary."""
 
 from importlib.resources import files
+from itertools import chain
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -8,20 +9,22 @@ from markupsafe import Markup
 
 from adlib.config import Params
 from adlib.data.contaminate import read_splits
-from adlib.io import atomic_path, read_json
+from adlib.io import atomic_path, read_csv, read_json
 from adlib.report import svg
 from adlib.report.comparison import charts, tables
-from adlib.report.details import colour_bar, count_rows, paired_rows, timing_rows, total, weight_rows
+from adlib.report.curves import Drawn, draw
+from adlib.report.details import Images, colour_bar, count_rows, paired_rows, timing_rows, total, weight_rows
 from adlib.report.images import read_images
 from adlib.report.provenance import data_rows, software
-from adlib.report.results import Results, evaluation, read_results, require, write_results
+from adlib.report.results import Results, evaluation, noise_key, read_results, require, write_results
+from adlib.report.triage import rank, write_triage
 from adlib.report.verdict import signed, verdict
 
 OPEN_CATEGORIES = 3  # with more, the tables and pictures of each start folded
 
 
 def write_report(params: Params, outputs: Path, folder: Path, params_file: Path) -> None:
-    """Write `results.csv`, `summary.json` and `index.html` into `folder`.
+    """Write `results.csv`, `summary.json`, `triage.csv` and `index.html` into `folder`.
 
     Args:
         params: the whole of params.yaml; it alone decides which outputs are read.
@@ -35,6 +38,9 @@ def write_report(params: Params, outputs: Path, folder: Path, params_file: Path)
     results = read_results(params, outputs)
     page = render(params, results, outputs, params_file)
     write_results(folder, results)
+    cells = [(category, method) for category in results.categories for method in results.methods]
+    rows = (rank(*cell, read_csv(evaluation(outputs, *cell) / "images.csv")) for cell in cells)
+    write_triage(folder / "triage.csv", chain.from_iterable(rows))
     with atomic_path(folder / "index.html") as temporary:
         temporary.write_text(page, encoding="utf-8")
 
@@ -71,14 +77,21 @@ def render(params: Params, results: Results, outputs: Path, params_file: Path) -
         totals=total(counts),
         tables=tables(results),
         charts=charts(results),
+        curves=[_curves(results, images, c) for c in range(len(results.categories))],
         paired=paired,
         galleries=galleries,
         colour_bar=colour_bar(),
         weights=weight_rows(results, images),
-        weighted=[cell for cell in cells if galleries[cell]["groups"]["low_weights"]],
+        weighted=[cell for cell in cells if galleries[cell]["groups"]["suspects"]],
         timings=timings,
         software=software(params_file.resolve().parent, device),
         data=data_rows(params, outputs),
         params_text=params_file.read_text(encoding="utf-8"),
         open_categories=OPEN_CATEGORIES,
     )
+
+
+def _curves(results: Results, images: Images, c: int) -> Drawn:
+    """The curves of category number `c` at the highest noise level, first seed: those of the examples."""
+    category, fit = results.categories[c], (noise_key(max(results.levels)), results.seeds[0])
+    return draw(category, c, {method: images[category, method][fit] for method in results.methods})

@@ -17,9 +17,9 @@ from adlib.io import write_json
 from adlib.report.pictures import draw_outline, encode, overlay, shrink, shrink_mask
 from adlib.scoring import pixel_maps
 
-GROUPS = ("hits", "misses", "false_alarms", "low_weights")
+GROUPS = ("hits", "misses", "false_alarms", "suspects")
 EXAMPLES = 4  # of each kind
-LOWEST = 6  # training images
+SUSPECTS = 6  # training images
 # Colours run from the median to this quantile of the patch scores of normal test images: brightest means
 # "as abnormal as 1 patch in 1000 of normal images, or more". One scale a category and method.
 SCALE = (0.5, 0.999)
@@ -81,6 +81,9 @@ def write_gallery(
     def frame(id: str) -> np.ndarray:
         return resize_rgb(read_rgb(root / samples[id].path), scores.image_size, keep_aspect)
 
+    def stretch(heat: np.ndarray) -> np.ndarray:
+        return (heat - low) / max(high - low, np.finfo(float).tiny)
+
     def describe(id: str) -> dict[str, Any]:
         label = labels[id]
         return {"id": id, "path": samples[id].path, "defect": label.defect, "anomalous": label.anomalous}
@@ -89,16 +92,25 @@ def write_gallery(
         maps = pixel_maps(scores.patch[chosen], scores.grid, scores.image_size)
         for i, heat in zip(chosen, maps, strict=True):
             rgb, mask = frame(scores.test[i]), None if masks is None else masks[i]
-            pictures.append(panels(rgb, (heat - low) / max(high - low, np.finfo(float).tiny), mask))
+            pictures.append(panels(rgb, stretch(heat), mask))
             score = float(scores.image[i])
             # How far the image is on the wrong (or right) side, in numbers that all methods share.
             above = float((scores.image[anomalous != anomalous[i]] < score).mean())
             measured = {"score": score, "above": above, "mask": mask is not None and bool(mask.any())}
             entries.append((group, describe(scores.test[i]) | measured))
-    if scores.weight is not None:
-        for i in np.argsort(scores.weight, kind="stable")[:LOWEST]:
-            pictures.append(shrink(frame(scores.train[i])))
-            entries.append(("low_weights", describe(scores.train[i]) | {"weight": float(scores.weight[i])}))
+    if scores.suspects is not None and scores.weight is not None and scores.suspicion is not None:
+        found = scores.suspects
+        maps = pixel_maps(found.patch[:SUSPECTS], scores.grid, scores.image_size)
+        for i, heat, nearest in zip(found.images, maps, found.nearest, strict=False):
+            others = [shrink(frame(scores.train[j])) for j in nearest]
+            shown = panels(frame(scores.train[i]), stretch(heat), None)
+            pictures.append(np.concatenate([shown, *others], axis=1))
+            measured = {
+                "suspicion": float(scores.suspicion[i]),
+                "weight": float(scores.weight[i]),
+                "nearest": [samples[scores.train[j]].path for j in nearest],
+            }
+            entries.append(("suspects", describe(scores.train[i]) | measured))
     groups: dict[str, list[dict[str, Any]]] = {group: [] for group in GROUPS}
     for (group, entry), jpeg in zip(entries, encode(pictures, BUDGET), strict=True):
         groups[group].append(entry | {"jpeg": jpeg})

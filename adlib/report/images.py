@@ -26,6 +26,7 @@ class FitImages:
         test_scores: `(T,)`.
         train_labels: `(S,)` bool, True for an injected anomaly.
         weights: `(S,)` of the training images, or None where the method gives none.
+        suspicion: `(S,)` of the training images, or None likewise.
     """
 
     test_ids: tuple[str, ...]
@@ -33,6 +34,7 @@ class FitImages:
     test_scores: np.ndarray
     train_labels: np.ndarray
     weights: np.ndarray | None
+    suspicion: np.ndarray | None
 
 
 def read_images(outputs: Path, category: str, method: str) -> dict[FitName, FitImages]:
@@ -44,21 +46,25 @@ def read_images(outputs: Path, category: str, method: str) -> dict[FitName, FitI
 
 
 def _fit(test: list[dict[str, str]], train: list[dict[str, str]]) -> FitImages:
-    weighted = bool(train) and all(row["weight"] for row in train)
+    def column(name: str) -> np.ndarray | None:
+        return np.array([float(row[name]) for row in train]) if all(row[name] for row in train) else None
+
     return FitImages(
         tuple(row["id"] for row in test),
         np.array([row["label"] == "1" for row in test], dtype=bool),
         np.array([float(row["score"]) for row in test]),
         np.array([row["label"] == "1" for row in train], dtype=bool),
-        np.array([float(row["weight"]) for row in train]) if weighted else None,
+        column("weight"),
+        column("suspicion"),
     )
 
 
 @dataclass(frozen=True)
 class WeightSummary:
-    """How a method's weights treat injected anomalies, mean over fits.
+    """How a method treats injected anomalies, mean over fits.
 
-    `found` is the probability that a random injected image weighs less than a random clean one.
+    `found` is the probability that a random injected image weighs less than a random clean one (the AUROC of
+    `1 - w`); `ranked`, that it is the more suspect of the two.
     """
 
     injected: int
@@ -66,21 +72,26 @@ class WeightSummary:
     injected_weight: float
     clean_weight: float
     found: float
+    ranked: float
 
 
 def summarise_weights(fits: list[FitImages]) -> WeightSummary | None:
     """The summary over the fits of one noise level, or None without weights or without injected images."""
-    weighted = [(fit.train_labels, fit.weights) for fit in fits if fit.weights is not None]
-    weighted = [(labels, w) for labels, w in weighted if labels.any() and not labels.all()]
-    if not weighted:
+    dirty = [
+        (fit.train_labels, fit.weights, fit.suspicion)
+        for fit in fits
+        if fit.weights is not None and fit.suspicion is not None and fit.train_labels.any()
+    ]
+    if not dirty:
         return None
-    labels = weighted[0][0]
+    labels = dirty[0][0]
     return WeightSummary(
         int(labels.sum()),
         int((~labels).sum()),
-        float(np.mean([np.median(w[labels]) for labels, w in weighted])),
-        float(np.mean([np.median(w[~labels]) for labels, w in weighted])),
-        float(np.mean([auroc(-w, labels) for labels, w in weighted])),
+        float(np.mean([np.median(w[labels]) for labels, w, _ in dirty])),
+        float(np.mean([np.median(w[~labels]) for labels, w, _ in dirty])),
+        float(np.mean([auroc(-w, labels) for labels, w, _ in dirty])),
+        float(np.mean([auroc(s, labels) for labels, _, s in dirty])),
     )
 
 

@@ -131,7 +131,7 @@ def line_chart(
     ends = spaced([down(points[-1][1]) for _, points in shown], LINE, TOP, HEIGHT - BOTTOM)
     for (line, points), y in zip(shown, ends, strict=True):
         x_label = across(points[-1][0]) + 9
-        parts.append(_text(x_label, y + 4, line.name, f"name m{line.style % STYLES}"))
+        parts.append(text(x_label, y + 4, line.name, f"name m{line.style % STYLES}"))
     return tag(
         "svg", *parts, viewBox=f"0 0 {WIDTH} {HEIGHT}", role="img", class_="chart",
         aria_labelledby=f"{name}-title {name}-desc",
@@ -151,25 +151,31 @@ def _band(line: Series, points: Sequence[tuple[float, float, float]], across: Sc
     return tag("polygon", points=path, class_=f"band m{line.style % STYLES}")
 
 
-def _grid_line(text: str, y: float, right: float) -> str:
-    line = tag("line", x1=LEFT, x2=f"{right:.1f}", y1=f"{y:.1f}", y2=f"{y:.1f}", class_="grid")
-    return line + _text(LEFT - 6, y + 4, text, "tick", "end")
+def _grid_line(label: str, y: float, right: float) -> str:
+    return segment((LEFT, y), (right, y), "grid") + text(LEFT - 6, y + 4, label, "tick", "end")
 
 
 def _level_labels(x: Sequence[float], across: Scale) -> list[str]:
     """Labels of the levels; one that would run into its left neighbour is left out."""
     labels, edge = [], -math.inf
     for level in sorted(x):
-        text = percent(level)
-        half = CHARACTER * len(text) / 2
+        label = percent(level)
+        half = CHARACTER * len(label) / 2
         if across(level) - half > edge:
-            labels.append(_text(across(level), HEIGHT - BOTTOM + 17, text, "tick", "middle"))
+            labels.append(text(across(level), HEIGHT - BOTTOM + 17, label, "tick", "middle"))
             edge = across(level) + half + 4
     return labels
 
 
-def _text(x: float, y: float, text: str, style: str, anchor: str = "start") -> str:
-    return tag("text", escape(text), x=f"{x:.1f}", y=f"{y:.1f}", class_=style, text_anchor=anchor)
+def text(x: float, y: float, words: str, style: str, anchor: str = "start") -> str:
+    """A line of text at a point."""
+    return tag("text", escape(words), x=f"{x:.1f}", y=f"{y:.1f}", class_=style, text_anchor=anchor)
+
+
+def segment(a: tuple[float, float], b: tuple[float, float], style: str) -> str:
+    """A straight line from a to b."""
+    ends = zip(("x1", "y1", "x2", "y2"), (*a, *b), strict=True)
+    return tag("line", **{name: f"{value:.1f}" for name, value in ends}, class_=style)
 
 
 def _words(x: Sequence[float], series: Sequence[Series]) -> str:

@@ -238,3 +238,19 @@ def test_json_round_trip(tmp_path: Path):
     for written in (splits, calibrating):
         write_splits(tmp_path / "x.json", written)
         assert read_splits(tmp_path / "x.json") == written
+
+
+def test_excluded_images_train_nothing_and_change_no_other_draw():
+    before, labels = split(90, {"crack": 30}, levels=[0.0, 0.1])
+    dirty = before.training_sets[1].ids
+    gone = {dirty[0], next(id for id in dirty if labels[id].anomalous)}
+    after, _ = split(90, {"crack": 30}, levels=[0.0, 0.1], excluded=gone)
+    assert after.test == before.test
+    for old, new in zip(before.training_sets, after.training_sets, strict=True):
+        assert set(new.ids) == set(old.ids) - gone
+
+
+def test_excluding_everything_is_an_error():
+    before, _ = split(9, {"crack": 3})
+    with pytest.raises(DataError, match=r"excluded\.csv leaves no training image"):
+        split(9, {"crack": 3}, excluded=before.training_sets[0].ids)

@@ -95,6 +95,28 @@ def test_smaller_caps_keep_a_part_of_the_larger(tmp_path: Path):
     assert smaller < larger
 
 
+@pytest.mark.parametrize("unsplit", [True, False])
+def test_an_edited_image_exchanges_at_most_one_other_of_each_part(unsplit: bool):
+    """Its bytes are its id: the image leaves under one id and comes back under another."""
+    params, records = (
+        dataset_at(Path(), 20, 12, 9),
+        identified(unsplit=unsplit, train=30, normal=30, anomalous=20),
+    )
+
+    def parts(records: list[tuple[str, Record]]) -> dict[tuple[object, bool], set[str]]:
+        found: dict[tuple[object, bool], set[str]] = {}
+        for id, record in cap(split(records, params, "bottle"), params, "bottle"):
+            found.setdefault((record.split, record.anomalous), set()).add(id)
+        return found
+
+    before = parts(records)
+    for i in range(0, len(records), 7):
+        edited = [*records[:i], ("f" * 64, records[i][1]), *records[i + 1 :]]
+        for part, ids in parts(edited).items():
+            assert len(ids - before[part] - {"f" * 64}) <= 1
+            assert len(before[part] - ids - {records[i][0]}) <= 1
+
+
 def test_another_seed_draws_others(tmp_path: Path):
     write_tree(tmp_path, train=40)
     zero, again, one = (

@@ -7,10 +7,14 @@ from torch.nn import functional as F
 
 from adlib.confidence import LossWindow
 from adlib.config import Params
+from adlib.errors import UserError
 from adlib.heads.simplenet import SimpleNet
-from adlib.methods.comet import SclLoss, confidence_scores, fit_comet, meta_losses
-from adlib.methods.prior import Prior, density_prior
-from adlib.methods.simplenet_head import Draw
+from adlib.methods.comet import SclLoss, batch_losses, meta_losses
+from adlib.methods.comet_sn import fit_comet_sn
+from adlib.methods.detector import Fit
+from adlib.methods.prior import density_prior
+from adlib.methods.simplenet_head import Draw, PatchSampler
+from adlib.methods.simplenet_learner import SimpleNetLearner
 
 MARGIN, FLOOR, THRESHOLD, STRENGTH = 0.5, 0.01, 0.3, 0.02
 
@@ -26,8 +30,18 @@ def draw(seed: int, B: int = 3, P: int = 4) -> Draw:
     return Draw(torch.arange(B), torch.arange(P).expand(B, P), patches, 0.5 * noise)
 
 
-def theta(head: SimpleNet) -> dict[str, torch.Tensor]:
-    return dict(head.named_parameters())
+def learner(params: Params, head: SimpleNet, *, margin: float = MARGIN, S: int = 3):
+    """The head as CoMet sees it; its features serve only the tests that draw from them."""
+    settings = params.methods.simplenet.model_copy(update={"margin": margin, "patches_per_image": 4})
+    stored = toy_features(S, 0, width=head.adaptor.in_features)
+    view = stored.select(stored.info.ids)
+    sampler = PatchSampler(settings, view, 0, CPU)
+    return SimpleNetLearner(head, settings, view, sampler, torch.ones((S, view.patches), dtype=torch.float64))
+
+
+def scl(params: Params, head: SimpleNet, threshold: float = THRESHOLD, margin: float = MARGIN):
+    trust = torch.ones(3, dtype=torch.float64)
+    return SclLoss(learner(params, head, margin=margin), threshold, FLOOR, trust)
 
 
 def by_hand(head: SimpleNet, d: Draw, patch_weights: torch.Tensor, image_prior: torch.Tensor) -> torch.Tensor:
@@ -43,35 +57,36 @@ def by_hand(head: SimpleNet, d: Draw, patch_weights: torch.Tensor, image_prior: 
     return (w * image).sum() / w.sum() + STRENGTH * norm
 
 
-def test_loss_by_hand(head: SimpleNet):
-    loss = SclLoss(head, MARGIN, THRESHOLD, FLOOR)
-    ours = loss(theta(head), draw(1), STRENGTH, update_statistics=False)
+def test_loss_by_hand(params: Params, head: SimpleNet):
+    loss = scl(params, head)
+    ours = loss(loss.theta, draw(1), STRENGTH, update_statistics=False)
     ones = torch.ones(3, 4, dtype=torch.float64)
     torch.testing.assert_close(ours, by_hand(head, draw(1), ones, ones[:, 0]))
 
 
-def test_loss_with_the_prior_by_hand(head: SimpleNet):
-    d = draw(1)
+def test_loss_with_the_prior_by_hand(params: Params, head: SimpleNet):
     image = torch.tensor([1.0, 0.2, 0.7], dtype=torch.float64)
     patch = torch.rand((3, 9), dtype=torch.float64, generator=torch.Generator().manual_seed(4))
     columns = torch.tensor([[0, 3, 5, 8], [1, 2, 3, 4], [8, 7, 6, 0]])
-    d = d._replace(columns=columns)
-    prior = Prior(columns.numpy(), image, patch, suspicion=image)
-    ours = SclLoss(head, MARGIN, THRESHOLD, FLOOR, prior)(theta(head), d, STRENGTH, update_statistics=False)
+    d = draw(1)._replace(columns=columns)
+    plain = learner(params, head)
+    doubting = SimpleNetLearner(head, plain.params, plain.features, plain.sampler, patch)
+    loss = SclLoss(doubting, THRESHOLD, FLOOR, image)
+    ours = loss(loss.theta, d, STRENGTH, update_statistics=False)
     torch.testing.assert_close(ours, by_hand(head, d, patch.gather(1, columns), image))
 
 
-def test_no_gradient_flows_through_the_weights(head: SimpleNet):
-    loss = SclLoss(head, MARGIN, THRESHOLD, FLOOR)
-    assert not loss.weights(theta(head), draw(1)).requires_grad
+def test_no_gradient_flows_through_the_weights(params: Params, head: SimpleNet):
+    loss = scl(params, head)
+    assert not loss.weights(loss.theta, draw(1)).requires_grad
 
 
 def test_meta_gradient_equals_finite_differences(params: Params, head: SimpleNet):
     """Eq. 8: the gradient of the loss at theta' with respect to theta, through the inner step."""
     comet = params.methods.comet_sn.model_copy(update={"inner_lr": 0.05, "inner_steps": 2})
     # A threshold above every score keeps the weights at 1: they are constants in the gradient by definition.
-    loss = SclLoss(head, 5.0, 100.0, FLOOR)
-    direction = {name: torch.randn_like(value) for name, value in theta(head).items()}
+    loss = scl(params, head, threshold=100.0, margin=5.0)
+    direction = {name: torch.randn_like(value) for name, value in loss.theta.items()}
 
     def value() -> torch.Tensor:
         return meta_losses(loss, comet, STRENGTH, draw(1), draw(2)).val
@@ -87,26 +102,31 @@ def test_meta_gradient_equals_finite_differences(params: Params, head: SimpleNet
     torch.testing.assert_close(analytic, (ends[0] - ends[1]) / (2 * step), rtol=1e-5, atol=1e-7)
 
 
-def test_inner_step_leaves_running_statistics_alone_and_the_outer_moves_them(head: SimpleNet):
-    loss = SclLoss(head, MARGIN, THRESHOLD, FLOOR)
+def test_inner_step_leaves_running_statistics_alone_and_the_outer_moves_them(params: Params, head: SimpleNet):
+    loss = scl(params, head)
     before = head.norm.running_mean.clone()
-    loss(theta(head), draw(1), STRENGTH, update_statistics=False)
+    loss(loss.theta, draw(1), STRENGTH, update_statistics=False)
     assert torch.equal(head.norm.running_mean, before)
-    loss(theta(head), draw(1), STRENGTH, update_statistics=True)
+    loss(loss.theta, draw(1), STRENGTH, update_statistics=True)
     assert not torch.equal(head.norm.running_mean, before)
 
 
 def test_training_loss_of_a_task_is_taken_before_the_step(params: Params, head: SimpleNet):
-    loss = SclLoss(head, MARGIN, THRESHOLD, FLOOR)
-    expected = loss(theta(head), draw(1), STRENGTH, update_statistics=False)
+    loss = scl(params, head)
+    expected = loss(loss.theta, draw(1), STRENGTH, update_statistics=False)
     measured = meta_losses(loss, params.methods.comet_sn, STRENGTH, draw(1), draw(2)).train
     torch.testing.assert_close(measured, expected.detach())
 
 
+def test_without_meta_learning_validation_is_training(params: Params, head: SimpleNet):
+    plain = params.methods.comet_sn.model_copy(update={"meta_learning": False})
+    losses = batch_losses(scl(params, head.float()), plain, 0.0, torch.arange(2), torch.arange(3))
+    assert losses.train == losses.val
+    assert losses.val.requires_grad
+
+
 def test_confidence_scores_are_non_negative_and_one_an_image(params: Params):
-    features = toy_features(7, 2)
-    head = SimpleNet(8, 5, torch.Generator().manual_seed(0))
-    scores = confidence_scores(head, features.select(features.info.ids), MARGIN, CPU)
+    scores = learner(params, SimpleNet(8, 5, torch.Generator().manual_seed(0)), S=9).all_scores()
     assert scores.shape == (9,)
     assert (scores >= 0).all()
 
@@ -123,7 +143,13 @@ def test_loss_window_forgets():
 def test_prior_doubts_planted_anomalies(params: Params):
     features = toy_features(30, 4)
     prior = density_prior(
-        params.methods.comet_sn.prior, 1.5, 0.01, features.select(features.info.ids), seed=0, device=CPU
+        params.methods.comet_sn.prior,
+        1.5,
+        0.01,
+        features.select(features.info.ids),
+        torch.zeros(8),
+        torch.ones(8),
+        seed=0,
     )
     assert prior.suspicion[30:].min() > prior.suspicion[:30].median()
     assert prior.image[:30].mean() > prior.image[30:].mean()
@@ -131,12 +157,40 @@ def test_prior_doubts_planted_anomalies(params: Params):
         assert ((weights >= 0.01) & (weights <= 1)).all()
 
 
+OFF = {"data_uncertainty": False, "model_uncertainty": False, "meta_learning": False}
+
+
+def fit(params: Params, *, images: int = 20, prior: bool = False, **switches: object) -> Fit:
+    features, comet = toy_features(images, 0), params.methods.comet_sn
+    update = {"prior": comet.prior.model_copy(update={"enabled": prior}), "epochs": 2, **switches}
+    settings = params.comet_sn.model_copy(update={"comet": comet.model_copy(update=update)})
+    return fit_comet_sn(settings, features.select(features.info.ids), 0, CPU)
+
+
 def test_without_prior_the_paper_alone(toy_params: Params):
-    features = toy_features(20, 0)
-    settings = toy_params.comet_sn
-    off = settings.comet.prior.model_copy(update={"enabled": False})
-    comet = settings.comet.model_copy(update={"prior": off, "epochs": 1})
-    fit = fit_comet(settings.model_copy(update={"comet": comet}), features.select(features.info.ids), 0, CPU)
-    assert fit.weights is not None
-    assert torch.isfinite(fit.weights).all()
-    assert len(fit.log) == 1
+    found = fit(toy_params)
+    assert found.weights is not None
+    assert ((found.weights > 0) & (found.weights <= 1)).all()
+    assert len(found.log) == 2
+
+
+@pytest.mark.parametrize("switch", OFF)
+def test_every_part_can_be_switched_off_and_changes_the_fit(toy_params: Params, switch: str):
+    with_it, without = fit(toy_params), fit(toy_params, **{switch: False})
+    assert not torch.equal(with_it.detector.state()["out.weight"], without.detector.state()["out.weight"])
+
+
+def test_with_all_parts_off_every_image_is_trusted(toy_params: Params):
+    found = fit(toy_params, **OFF)
+    assert found.weights is not None
+    assert (found.weights == 1).all()
+
+
+@pytest.mark.parametrize(("images", "prior", "tasks"), [(2, True, 2), (3, False, 4)])
+def test_too_few_images_are_the_users_error(toy_params: Params, images: int, prior: bool, tasks: int):
+    with pytest.raises(UserError, match="at least"):
+        fit(toy_params, images=images, prior=prior, tasks=tasks)
+
+
+def test_as_few_images_as_the_prior_needs(toy_params: Params):
+    assert torch.isfinite(fit(toy_params, images=3, prior=True).detector.state()["out.weight"]).all()

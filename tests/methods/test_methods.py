@@ -97,13 +97,13 @@ def test_fewer_images_than_a_batch_still_train(name: str, toy_params: Params, fe
     assert torch.isfinite(score_images(few.detector, features.select(TEST), CPU)["image"]).all()
 
 
-@pytest.mark.parametrize("name", ["simplenet", "comet-sn"])
+@pytest.mark.parametrize("name", ["simplenet", "comet-sn", "cozad"])
 def test_one_image_is_too_few(name: str, toy_params: Params, features: Features):
     with pytest.raises(UserError, match="at least"):
         fit(name, toy_params, features, ids=NORMAL[:1])
 
 
-@pytest.mark.parametrize("name", ["simplenet", "comet-sn"])
+@pytest.mark.parametrize("name", ["simplenet", "comet-sn", "cozad"])
 def test_log_has_every_epoch(name: str, toy_params: Params, features: Features):
     log = fit(name, toy_params, features).log
     assert [entry["epoch"] for entry in log] == list(range(30))
@@ -127,9 +127,10 @@ def test_statistics_come_from_training_features(toy_params: Params, features: Fe
     torch.testing.assert_close(state["std"].double(), rows.std(0), rtol=1e-3, atol=1e-4)
 
 
-def test_comet_doubts_the_contaminating_images(toy_params: Params, features: Features):
+@pytest.mark.parametrize("name", ["comet-sn", "cozad"])
+def test_comet_doubts_the_contaminating_images(name: str, toy_params: Params, features: Features):
     dirty = NORMAL + [f"a{i:03}" for i in range(5)]
-    weights = fit("comet-sn", toy_params, features, ids=dirty).weights
+    weights = fit(name, toy_params, features, ids=dirty).weights
     assert weights is not None
     assert weights[:40].mean() > weights[40:].mean()
     assert ((weights > 0) & (weights <= 1)).all()

@@ -72,11 +72,16 @@ def _evaluation(out: Path, category: str, method: str, splits: Splits, *, pixels
         noise = f"{fit.noise:g}"
         for id, label, score in zip(splits.test, labels, scores, strict=True):
             defect = "crack" if label else "good"
-            rows.append([noise, fit.seed, id, f"{id}.png", "test", int(label), defect, f"{score:.6g}", ""])
+            rows.append(
+                [noise, fit.seed, id, f"{id}.png", "test", int(label), defect, f"{score:.6g}", "", ""]
+            )
         for id in fit.ids:
             label, defect = (1, "crack") if id.startswith("a") else (0, "good")
-            weight = f"{rng.uniform(0.4 - 0.3 * label, 1 - 0.5 * label):.6g}" if method == "comet-sn" else ""
-            rows.append([noise, fit.seed, id, f"{id}.png", "train", label, defect, "", weight])
+            about = ("", "", "")  # score, weight, suspicion
+            if method == "comet-sn":
+                weight = rng.uniform(0.4 - 0.3 * label, 1 - 0.5 * label)
+                about = (f"{2 - weight:.6g}", f"{weight:.6g}", f"{1 / weight:.6g}")
+            rows.append([noise, fit.seed, id, f"{id}.png", "train", label, defect, *about])
     identity = {"features_key": "f" * 64, "weights_sha256": "b" * 64}
     write_json(out / "metrics.json", {"vanished_masks": 0, **identity, "metrics": measured})
     write_csv(out / "images.csv", IMAGE_COLUMNS, rows)
@@ -84,13 +89,13 @@ def _evaluation(out: Path, category: str, method: str, splits: Splits, *, pixels
 
 
 def _gallery(method: str, splits: Splits) -> dict:
-    wide, square = encode([np.full((PANEL, n * PANEL, 3), 90, dtype=np.uint8) for n in (2, 1)], 10**6)
+    wide, widest = encode([np.full((PANEL, n * PANEL, 3), 90, dtype=np.uint8) for n in (2, 5)], 10**6)
     test = {"id": "t01", "path": "t01.png", "score": 1.0, "above": 0.25, "mask": False, "jpeg": wide}
     crack, good = test | {"defect": "crack", "anomalous": True}, test | {"defect": "good", "anomalous": False}
     injected = {"id": "a00", "path": "a00.png", "defect": "crack", "anomalous": True}
-    low = injected | {"weight": 0.1, "jpeg": square}
+    worst = injected | {"weight": 0.1, "suspicion": 3.0, "nearest": ["n00.png"] * 3, "jpeg": widest}
     groups = {"hits": [crack] * 4, "misses": [crack] * 4, "false_alarms": [good] * 4}
-    groups["low_weights"] = [low] * 6 if method == "comet-sn" else []
+    groups["suspects"] = [worst] * 6 if method == "comet-sn" else []
     noise = max(s.noise for s in splits.training_sets)
     scale = {"low": 0.0, "high": 1.0, "quantiles": [0.5, 0.999]}
     return {"noise": noise, "seed": splits.training_sets[0].seed, "scale": scale, "groups": groups}

@@ -3,6 +3,7 @@
 import base64
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from PIL import Image
 
 from adlib.data.contaminate import TrainingSet
 from adlib.data.manifest import Label, Sample
-from adlib.fits import FitScores
+from adlib.fits import FitScores, Suspects
 from adlib.io import read_json
 from adlib.report import gallery
 from adlib.report.gallery import EXAMPLES, choose, panels, reference_fit, write_gallery
@@ -117,9 +118,14 @@ def make_scores(folder: Path, *, weights: bool, masked: bool):
     labels = {id: Label(id, "crack" if id in dirty else "good", "", "") for id in samples}
     patch = rng.random((6, 16)).astype(np.float32)
     patch[:3, 0] += [3, 2, 0]
-    weight = np.linspace(1, 0.3, 8, dtype=np.float32) if weights else None
+    doubts: dict[str, Any] = {"weight": None, "train_score": None, "suspicion": None, "suspects": None}
+    if weights:
+        doubts["weight"] = np.linspace(1, 0.3, 8, dtype=np.float32)
+        doubts["suspicion"] = np.arange(8, dtype=np.float32)
+        worst, nearest = np.arange(7, 0, -1), np.tile([0, 2, 1], (7, 1))
+        doubts["suspects"] = Suspects(worst, rng.random((7, 16)).astype(np.float32), nearest)
     scores = FitScores(
-        tuple(test), patch.max(axis=1), patch, (4, 4), SIZE, "key", "sha", tuple(train), weight, None
+        tuple(test), patch.max(axis=1), patch, (4, 4), SIZE, "key", "sha", tuple(train), **doubts
     )
     masks = np.zeros((6, SIZE, SIZE), dtype=bool)
     masks[0, :6, :6] = True
@@ -153,24 +159,25 @@ def test_gallery_names_its_fit_scale_and_examples(tmp_path: Path):
     assert picture(groups["hits"][0]).size == (2 * PANEL, PANEL)
 
 
-def test_gallery_shows_the_lowest_weights_and_whether_they_were_injected(tmp_path: Path):
-    lowest = write(tmp_path, make_scores(tmp_path, weights=True, masked=False))["groups"]["low_weights"]
-    assert [e["id"] for e in lowest] == ["r7", "r6", "r5", "r4", "r3", "r2"]
-    assert [e["anomalous"] for e in lowest] == [True] + [False] * 5
-    assert lowest[0]["weight"] == pytest.approx(0.3)
-    assert picture(lowest[0]).size == (PANEL, PANEL)
+def test_gallery_shows_suspects_with_their_evidence_and_whether_they_were_injected(tmp_path: Path):
+    worst = write(tmp_path, make_scores(tmp_path, weights=True, masked=False))["groups"]["suspects"]
+    assert [e["id"] for e in worst] == ["r7", "r6", "r5", "r4", "r3", "r2"]
+    assert [e["anomalous"] for e in worst] == [True] + [False] * 5
+    assert (worst[0]["weight"], worst[0]["suspicion"]) == (pytest.approx(0.3), 7)
+    assert worst[0]["nearest"] == ["r0.png", "r2.png", "r1.png"]
+    assert picture(worst[0]).size == (5 * PANEL, PANEL), "image, heat map and three images like it"
 
 
 def test_a_method_without_weights_shows_no_training_images(tmp_path: Path):
-    assert write(tmp_path, make_scores(tmp_path, weights=False, masked=False))["groups"]["low_weights"] == []
+    assert write(tmp_path, make_scores(tmp_path, weights=False, masked=False))["groups"]["suspects"] == []
 
 
 def test_pictures_stay_within_the_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     made = make_scores(tmp_path, weights=True, masked=True)
-    monkeypatch.setattr(gallery, "BUDGET", 60_000)
+    monkeypatch.setattr(gallery, "BUDGET", 150_000)
     groups = write(tmp_path, made)["groups"]
     size = sum(len(base64.b64decode(e["jpeg"])) for entries in groups.values() for e in entries)
-    assert 20_000 < size <= 60_000
+    assert 60_000 < size <= 150_000
 
 
 def test_heat_lies_on_the_right_and_the_outline_only_where_a_mask_is():

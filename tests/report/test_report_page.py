@@ -94,8 +94,8 @@ def test_links_and_names_resolve(page: Page):
     assert set(ids.values()) == {1}
     assert {a["href"].removeprefix("#") for a in page.all("a")} <= set(ids)
     charts = [a for a in page.all("svg") if a.get("role") == "img"]
-    # (mean, mono, poly) of image AUROC, and poly alone of two pixel metrics.
-    assert len(charts) == 5
+    # (mean, mono, poly) of image AUROC, poly alone of two pixel metrics; 2 curves and 3 histograms each.
+    assert len(charts) == 5 + 2 * (2 + 3)
     assert all(name in ids for a in charts for name in a["aria-labelledby"].split())
 
 
@@ -117,10 +117,10 @@ def test_every_mean_and_spread_of_the_summary_is_on_the_page(page: Page, tmp_pat
 
 
 def test_pictures_of_every_method_and_weights_where_there_are_any(page: Page):
-    tests = [a for a in page.all("img") if "heat map" in a["alt"]]
+    tests = [a for a in page.all("img") if "and its heat map" in a["alt"]]
     training = [a for a in page.all("img") if a["alt"].startswith("Training image")]
     assert (len(tests), len(training)) == (2 * 3 * 12, 2 * 6)
-    assert "injected: crack , weight 0.1" in page.text
+    assert "injected: crack , suspicion 3, weight 0.1" in page.text
     assert page.text.count("Found: the highest-scored anomalies") == 6
 
 
@@ -163,9 +163,9 @@ def test_one_seed_one_level_one_method_still_make_a_page(params, tmp_path: Path)
 def test_many_categories_start_folded(params, tmp_path: Path):
     chosen = configure(params, categories=("a", "b", "c", "d"), methods=("patchcore",), seeds=(0,))
     details = Page(write(tmp_path, chosen)).all("details")
-    # Four tables and four galleries, of which the first gallery is open, and params.yaml.
-    assert len(details) == 9
-    assert ["open" in a for a in details].count(True) == 1
+    # Four tables, sets of curves and galleries, of which the first curves and gallery are open; params.yaml.
+    assert len(details) == 13
+    assert ["open" in a for a in details].count(True) == 2
 
 
 def test_names_from_the_data_cannot_become_markup(params, tmp_path: Path):
@@ -214,12 +214,17 @@ def test_timings_and_devices_are_shown_as_recorded(params, tmp_path: Path):
     assert "older run" not in text
 
 
-def test_stage_writes_all_three_files(params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_stage_writes_all_its_files(params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     make_outputs(tmp_path / "outputs", params)
     (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
     monkeypatch.chdir(tmp_path)
     stage.main()
-    assert {p.name for p in (tmp_path / "report").iterdir()} == {"index.html", "results.csv", "summary.json"}
+    assert {p.name for p in (tmp_path / "report").iterdir()} == {
+        "index.html",
+        "results.csv",
+        "summary.json",
+        "triage.csv",
+    }
 
 
 def test_stage_reports_what_is_missing_without_a_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

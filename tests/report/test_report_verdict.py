@@ -80,7 +80,9 @@ def test_differences_carry_a_real_minus():
 def images(scores, labels, *, ids: str = "abcdefgh", weights=None, injected=()) -> FitImages:
     truth = np.array(labels, dtype=bool)
     names = tuple(ids[: len(truth)])
-    return FitImages(names, truth, np.array(scores, dtype=float), np.array(injected, dtype=bool), weights)
+    suspicion = None if weights is None else -(weights**2)
+    injected = np.array(injected, dtype=bool)
+    return FitImages(names, truth, np.array(scores, dtype=float), injected, weights, suspicion)
 
 
 LABELS = [0, 0, 0, 1, 1, 1]
@@ -139,6 +141,7 @@ def test_weights_are_summarised_by_hand():
     assert found.injected_weight == pytest.approx((0.4 + 0.95) / 2)
     assert found.clean_weight == pytest.approx((0.9 + 0.5) / 2)
     assert found.found == pytest.approx((1.0 + 0.0) / 2)
+    assert found.ranked == found.found, "here suspicion orders the images as the weights do"
 
 
 def test_no_summary_without_weights_or_injected_images():

@@ -1,0 +1,69 @@
+"""CoZAD: CoMet's strategy over SimpleNet's head, with contrastive learning on the adapted features.
+
+`L_total = L_SCL + lambda_cont L_batch-cont` (CoZAD eq. 4) takes the place of `L_SCL` in both loops. Here the
+target's own images are the training set; the paper trains once on an auxiliary dataset.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from adlib.config import ContrastiveParams, CozadSettings
+from adlib.contrastive import nn_contrastive_loss
+from adlib.errors import UserError
+from adlib.features.store import FeatureView
+from adlib.heads.simplenet import SimpleNet
+from adlib.maml import ParamDict
+from adlib.methods.detector import Fit
+from adlib.methods.simplenet_head import Draw
+from adlib.methods.simplenet_learner import fit_by_comet
+from adlib.rng import torch_stream
+
+
+def fit_cozad(settings: CozadSettings, features: FeatureView, seed: int, device: torch.device) -> Fit:
+    """Train adaptor and discriminator by CoMet on the total loss."""
+    cozad, params = settings.cozad, settings.head
+
+    def contrast(head: SimpleNet) -> BatchContrast:
+        noise = torch_stream(seed, "cozad", "noise", device=device)
+        return BatchContrast(head, cozad.contrastive, params.sigma, noise)
+
+    return fit_by_comet(
+        cozad, params, settings.kappa, features, seed, device, name="cozad",
+        batch_term=contrast if cozad.contrastive.lambda_cont > 0 else None, hard=cozad.hard_filtering,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class BatchContrast:
+    """`lambda_cont L_batch-cont` of a batch's adapted features, with nearest neighbours (eq. 2-4).
+
+    Attributes:
+        head: its feature statistics; the adaptor is taken from theta.
+        params: temperature, neighbours, and how many embeddings a step may compare.
+        sigma: of `delta ~ N(0, sigma^2 I)`.
+        noise: draws delta.
+    """
+
+    head: SimpleNet
+    params: ContrastiveParams
+    sigma: float
+    noise: torch.Generator
+
+    def __call__(self, theta: ParamDict, batch: Draw) -> Tensor:
+        """The mean of eq. 2 over the batch's patches (every n-th one if there are too many): a scalar."""
+        patches = batch.patches.flatten(0, 1)
+        patches = patches[:: -(-len(patches) // self.params.max_embeddings)]
+        if len(patches) <= self.params.k_nn:
+            raise UserError(
+                f"methods.cozad.contrastive.k_nn: must be below the {len(patches)} patches of a step, "
+                f"got {self.params.k_nn}; lower it, or raise batch_size or patches_per_image"
+            )
+        q = F.linear(self.head.standardise(patches), theta["adaptor.weight"])
+        delta = torch.randn(q.shape, generator=self.noise, device=q.device, dtype=q.dtype) * self.sigma
+        losses = nn_contrastive_loss(
+            q, q + delta, self.params.k_nn, self.params.tau, chunk_size=self.params.chunk_size
+        )
+        return self.params.lambda_cont * losses.mean()

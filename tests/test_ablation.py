@@ -1,0 +1,188 @@
+"""`adlib ablate`: settings become parameters, run on drawn samples, and stand beside the paper's numbers."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import CPU, ROOT
+from ruamel.yaml import YAML
+from typer.testing import CliRunner
+
+from adlib.ablation import (
+    NOT_MEASURED,
+    Measured,
+    comparison,
+    find_ablation,
+    markdown,
+    override,
+    run_ablation,
+)
+from adlib.cli import app
+from adlib.config import Params, ParamsError
+from adlib.data.contaminate import Splits, contaminate, write_splits
+from adlib.data.fetch import fetch
+from adlib.data.manifest import Label, Sample, write_rows
+from adlib.errors import UserError
+from adlib.features.build import build_features
+from adlib.io import read_csv
+from adlib.methods.registry import METHODS
+from adlib.reference import FOLDER
+
+NAMES = list(YAML(typ="safe").load(FOLDER / "ablations.yaml"))
+CATEGORY = "weave"
+SMALL = {
+    "device": "cpu",
+    "image_size": 64,
+    "dataset.name": "samples",
+    "dataset.root": str(ROOT / "samples"),
+    "dataset.categories": [CATEGORY],
+    "backbone.weights": "random",
+    "methods.cozad.epochs": 1,
+    "methods.simplenet.patches_per_image": 16,
+    "methods.comet-sn.epochs": 1,
+}
+
+
+@pytest.fixture
+def small(params: Params) -> Params:
+    return override(params, SMALL)
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The outputs folder of a pipeline that has not trained anything yet."""
+    from adlib.config import load_params
+
+    params = override(load_params(ROOT / "params.yaml"), SMALL)
+    base = tmp_path_factory.mktemp("ablation")
+    outputs, root = base / "outputs", ROOT / "samples"
+    fetched = fetch(params.dataset, CATEGORY)
+    (outputs / "fetch" / CATEGORY).mkdir(parents=True)
+    write_rows(outputs / "fetch" / CATEGORY / "manifest.csv", fetched.samples, Sample)
+    write_rows(outputs / "fetch" / CATEGORY / "labels.csv", fetched.labels, Label)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ADLIB_CACHE", str(base / "store"))
+        build_features(
+            outputs / "features" / CATEGORY, fetched.samples, root, params.backbone,
+            image_size=64, keep_aspect=False, device=CPU,
+        )  # fmt: skip
+        splits: Splits = contaminate(
+            fetched.samples, {label.id: label for label in fetched.labels},
+            levels=[0.0, 0.1], seeds=[0], reserve=0.4, overlap=False, split_seed=0,
+        )  # fmt: skip
+        write_splits(outputs / "contaminate" / f"{CATEGORY}.json", splits)
+        yield outputs
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_setting_is_valid_and_is_a_row_of_the_paper(name: str, params: Params):
+    ablation = find_ablation(name)
+    reported = {(result.method, result.setting) for result in ablation.reported}
+    seen = []
+    for method in ablation.methods:
+        for setting in ablation.settings:
+            assert (method, setting) in reported
+            seen.append(METHODS[method].settings(ablation.params(params, method, setting)).model_dump_json())
+    assert {setting for method, setting in reported if method in ablation.methods} == set(ablation.settings)
+    # Table 5 of CoZAD varies three parameters around one and the same setting.
+    assert len(set(seen)) == len(seen) - (2 if name == "cozad-table5" else 0)
+
+
+def test_settings_by_eye(params: Params):
+    table = find_ablation("cozad-table7")
+    only = table.params(params, "cozad", "Contrastive only").methods.cozad
+    assert (only.data_uncertainty, only.model_uncertainty, only.meta_learning) == (False, False, False)
+    assert only.contrastive.lambda_cont == params.methods.cozad.contrastive.lambda_cont
+    assert not only.prior.enabled
+    assert (
+        find_ablation("cozad-table4")
+        .params(params, "cozad", "Hard CL (remove samples)")
+        .cozad.cozad.hard_filtering
+    )
+    assert find_ablation("cozad-table5").params(params, "cozad", "kappa = 0.5").kappa == 0.5
+
+
+def test_override_is_checked_like_the_file(params: Params):
+    with pytest.raises(
+        ParamsError, match=r"changed parameters: methods\.cozad\.contrastive\.tau: .*greater than 0"
+    ):
+        override(params, {"methods.cozad.contrastive.tau": 0.0})
+    for key in ("methods.cozad.contrastive.teu", "methods.cozat.tau", "kapa"):
+        with pytest.raises(ParamsError, match="unknown key"):
+            override(params, {key: 1})
+
+
+def test_an_unknown_ablation_lists_the_known():
+    with pytest.raises(UserError, match=r"no ablation is called 'x'; there are comet-table5, cozad-table3"):
+        find_ablation("x")
+
+
+def test_a_table_is_run_and_printed_beside_the_paper(small: Params, prepared: Path):
+    ablation = find_ablation("cozad-table3")
+    measured = run_ablation(ablation, override(small, {"noise.levels": [0.0]}), prepared)
+    assert {one.setting for one in measured} == set(ablation.settings)
+    assert {one.noise for one in measured} == {0.0}
+    assert {"image_auroc", "pixel_auroc", "fit_seconds"} <= {one.metric for one in measured}
+    header, rows = comparison(ablation, measured, override(small, {"noise.levels": [0.0]}))
+    assert header == [
+        "method", "setting", "metric", "paper: mvtec, zero-shot visa", "paper: visa, zero-shot mvtec",
+        "ours: samples (weave), full-shot, noise 0", "seconds a fit",
+    ]  # fmt: skip
+    assert rows[0][:5] == ["cozad", "Baseline (SimpleNet)", "image_auroc", "89.7", "80.0"]
+    aurocs = [one.value for one in measured if one.setting == rows[0][1] and one.metric == "image_auroc"]
+    assert rows[0][5] == f"{100 * aurocs[0]:.1f}"
+    assert len(rows) == 4
+
+
+def test_means_missing_masks_and_what_was_not_run(small: Params):
+    ablation = find_ablation("comet-table5")
+
+    def one(category: str, seed: int, value: float) -> Measured:
+        return Measured("comet-sn", "CoMet w/o ML", category, 0.0, seed, "image_auroc", value)
+
+    _, rows = comparison(ablation, [one("a", 0, 0.9), one("a", 1, 0.7), one("b", 0, 0.5)], small)
+    table = {(row[0], row[1]): row[3:] for row in rows}
+    assert table["comet-sn", "CoMet w/o ML"] == ["99.4", "70.0", "no masks", ""]
+    assert table["comet-nf", "CoMet w/o ML"] == ["96.8", NOT_MEASURED, NOT_MEASURED, ""]
+    assert table["comet-sn", "CoMet w/o SCL and ML (baseline)"][0] == "99.4?"
+
+
+def test_markdown():
+    assert markdown(["a", "b"], [["1", "2"]]) == "| a | b |\n| --- | --- |\n| 1 | 2 |\n"
+
+
+def test_what_the_pipeline_has_not_prepared_is_the_users_error(small: Params, prepared: Path):
+    ablation = find_ablation("cozad-table3")
+    with pytest.raises(UserError, match=r"other.json is missing; run `dvc repro` first"):
+        run_ablation(ablation, override(small, {"dataset.categories": ["other"]}), prepared)
+    with pytest.raises(UserError, match=r"has noise-0_seed-0, noise-0\.1_seed-0; run `dvc repro` for other"):
+        run_ablation(ablation, override(small, {"seeds": [0, 1]}), prepared)
+
+
+def test_command_writes_both_tables(
+    small: Params, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "outputs").symlink_to(prepared)
+    monkeypatch.chdir(tmp_path)
+    YAML(typ="safe").dump(small.model_dump(mode="json", by_alias=True), tmp_path / "params.yaml")
+    asked = [
+        "ablate",
+        "cozad-table3",
+        "--noise",
+        "0",
+        "--seed",
+        "0",
+        "--category",
+        CATEGORY,
+        "--out",
+        "tables",
+    ]
+    result = CliRunner().invoke(app, asked)
+    assert result.exit_code == 0, result.output
+    assert "Baseline (SimpleNet)" in result.output
+    rows = read_csv(tmp_path / "tables" / "cozad-table3.csv")
+    assert [row["paper: mvtec, zero-shot visa"] for row in rows] == ["89.7", "91.8", "92.6", "92.9"]
+    assert (tmp_path / "tables" / "cozad-table3.md").read_text().count("\n") == 6
+    refused = CliRunner().invoke(app, ["ablate", "nothing"])
+    assert refused.exit_code == 1
+    assert "no ablation is called 'nothing'" in refused.output
