@@ -36,5 +36,5 @@ clean:  ## remove outputs and the virtual environment (not the store)
 $(INSTALLED): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=24'
-	$(BIN)/python -m pip install --quiet -e '.[samples,dev]'
+	$(BIN)/python -m pip install --quiet -e '.[samples,clip,dev]'
 	@touch $@

@@ -18,7 +18,7 @@ from adlib.errors import UserError
 from adlib.io import read_json
 
 MAY_SEE_LABELS = re.compile(r"contaminate|train-auxiliary|evaluate(-[a-z]+)?")
-SEALED = ("outputs", "fetch", "CATEGORY", "labels.csv")
+SEALED = (("outputs", "fetch"), ("outputs", "auxiliary", "fetch"))
 SHOWN = 10  # images of a leak
 
 
@@ -106,10 +106,10 @@ def check_stages(dvc_yaml: Path) -> None:
 
 def _holds_labels(dep: Any) -> bool:
     parts = PurePosixPath(next(iter(dep)) if isinstance(dep, dict) else dep).parts
-    if parts[-1:] == SEALED[-1:]:
+    if parts[-1:] == ("labels.csv",):
         return True
-    # A folder around it; the third part is the category, whatever stands for it.
-    return len(parts) < len(SEALED) and parts[:2] == SEALED[: len(parts)][:2]
+    # A folder around the file: a head of `SEALED`, or a category in it, whatever stands for that.
+    return any(parts == sealed[: len(parts)] or parts[:-1] == sealed for sealed in SEALED)
 
 
 def audit_project(categories: Collection[str], root: Path) -> Iterator[tuple[str, bool, str]]:

@@ -8,7 +8,7 @@ import difflib
 import json
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
@@ -36,9 +36,12 @@ def _odd(number: int) -> int:
 
 
 class Block(BaseModel):
-    """A block of params.yaml: frozen, no unknown keys, no silent conversions."""
+    """A block of a YAML file: frozen, no unknown keys, no silent conversions."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+AnyBlock = TypeVar("AnyBlock", bound=Block)
 
 
 class DatasetParams(Block):
@@ -54,6 +57,12 @@ class DatasetParams(Block):
     max_test_normal: Count
     max_test_anomalous: Count
     split_seed: Annotated[int, Field(ge=0)]
+
+
+class AuxiliaryParams(DatasetParams):
+    """The labelled images that zero-shot methods train on, never the target's; no category: no such set."""
+
+    categories: tuple[Name, ...]
 
 
 class NoiseParams(Block):
@@ -177,20 +186,60 @@ class CozadSettings(Block):
     head: SimpleNetHead
 
 
+class AfTokensParams(Block):
+    """AF-CLIP's adaptor, losses and banks over the backbone's patches (method `af-tokens`)."""
+
+    shots: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
+    windows: Annotated[tuple[Annotated[int, Field(ge=1), AfterValidator(_odd)], ...], Field(min_length=1)]
+    window_sigma: Positive
+    heads: Count
+    head_dim: Count
+    temperature: Positive
+    gamma: NonNegative
+    lambda1: NonNegative
+    lambda2: NonNegative
+    epochs: Count
+    batch_size: Count
+    lr: Positive
+    betas: Annotated[tuple[Fraction, ...], Field(min_length=2, max_length=2)]
+    zero_shot_weight: NonNegative
+
+
 class MethodsParams(Block):
     """Which methods run, by parameter profile, and their settings."""
 
     plain: tuple[Literal["simplenet", "patchcore"], ...]
     confident: tuple[Literal["comet-sn", "cozad"], ...]
+    auxiliary: tuple[Literal["af-tokens"], ...]
     simplenet: SimpleNetHead
     patchcore: PatchCoreParams
     comet_sn: Annotated[CometParams, Field(alias="comet-sn")]
     cozad: CozadParams
+    af_tokens: Annotated[AfTokensParams, Field(alias="af-tokens")]
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Every method that runs, in report order."""
-        return (*self.plain, *self.confident)
+        """Every method that runs, in report order; a few-shot variant has a name of its own."""
+        return (*self.plain, *self.confident, *(name for m in self.auxiliary for name in self.variants(m)))
+
+    def variants(self, method: str) -> tuple[str, ...]:
+        """The names under which a method's results stand: one a number of shots."""
+        return tuple(variant_name(method, shots) for shots in self.shots(method))
+
+    def shots(self, method: str) -> tuple[int, ...]:
+        """How many normal images of the target an auxiliary method sees, one entry a variant."""
+        return self.af_tokens.shots if method == "af-tokens" else (0,)
+
+
+def variant_name(method: str, shots: int) -> str:
+    """The name of a method with some shots: that of its folder below fits and evaluations."""
+    return f"{method}/shots-{shots}" if shots else method
+
+
+def split_variant(name: str) -> tuple[str, int]:
+    """Method and shots of `variant_name`."""
+    method, _, shots = name.partition("/shots-")
+    return method, int(shots or 0)
 
 
 class Params(Block):
@@ -202,6 +251,7 @@ class Params(Block):
     image_size: Annotated[int, Field(ge=32, le=2048)]
     keep_aspect: bool
     dataset: DatasetParams
+    auxiliary: AuxiliaryParams
     noise: NoiseParams
     threshold: ThresholdParams
     backbone: BackboneParams
@@ -222,6 +272,7 @@ class Params(Block):
         for key, values in {
             "seeds": self.seeds,
             "dataset.categories": self.dataset.categories,
+            "auxiliary.categories": self.auxiliary.categories,
             # As a fit's folder is named by it.
             "noise.levels": tuple(f"{level:g}" for level in self.noise.levels),
             "methods": self.methods.names,
@@ -232,7 +283,12 @@ class Params(Block):
             found = list(self.backbone.out_indices)
             raise ValueError(f"backbone.out_indices: must increase (the finest level first), got {found}")
         if not self.methods.names:
-            raise ValueError("methods: plain and confident are both empty; name at least one method")
+            raise ValueError("methods: plain, confident and auxiliary are empty; name at least one method")
+        if self.methods.auxiliary and not self.auxiliary.categories:
+            raise ValueError(
+                f"auxiliary.categories: {', '.join(self.methods.auxiliary)} trains on them, got []; "
+                "name at least one (samples has brushed, terrazzo and weave)"
+            )
         return self
 
 
@@ -246,38 +302,47 @@ def load_params(path: str | Path = "params.yaml") -> Params:
         ParamsError: the file is missing, is not YAML, or does not fit the schema. Every problem is a
             line of its own that names the key, what is allowed and what was found.
     """
+    return load_block(path, Params)
+
+
+def load_block(path: str | Path, kind: type[AnyBlock]) -> AnyBlock:
+    """Read a YAML file and check it against a schema; see `load_params`."""
     try:
         raw = YAML(typ="safe", pure=True).load(Path(path))
     except OSError as error:
         raise ParamsError(f"{path}: {error.strerror}; run from the project's root") from None
     except (YAMLError, ValueError) as error:  # ValueError: a date such as 2021-13-01
         raise ParamsError(f"{path}: not valid YAML: {error}") from None
-    return checked_params(raw, str(path))
+    return _checked(raw, str(path), kind)
 
 
 def checked_params(raw: Any, path: str) -> Params:
     """Parameters from the values of a params.yaml; `path` names them in a `ParamsError`."""
+    return _checked(raw, path, Params)
+
+
+def _checked(raw: Any, path: str, kind: type[AnyBlock]) -> AnyBlock:
     try:
         # Through JSON: strict mode then takes a list for a tuple, and still no string for a number.
         # A date, which JSON does not know, is shown as the user wrote it.
-        return Params.model_validate_json(json.dumps(raw, default=str))
+        return kind.model_validate_json(json.dumps(raw, default=str))
     except ValidationError as error:
         problems = error.errors(include_url=False)
         # A list that is too short only because its entries are wrong is no problem of its own.
         inner = {problem["loc"][:-1] for problem in problems}
         lines = [
-            f"{path}: {_describe(problem)}"
+            f"{path}: {_describe(problem, kind)}"
             for problem in problems
             if problem["type"] != "too_short" or problem["loc"] not in inner
         ]
         raise ParamsError("\n".join(lines)) from None
 
 
-def _describe(problem: Any) -> str:
+def _describe(problem: Any, kind: type[BaseModel]) -> str:
     """One problem in words: the key, what is allowed, what was found."""
     key = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
-        allowed = _keys(problem["loc"][:-1])
+        allowed = _keys(problem["loc"][:-1], kind)
         near = difflib.get_close_matches(str(problem["loc"][-1]), allowed, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         return f"{key}: unknown key; allowed here: {', '.join(allowed)}{hint}"
@@ -290,10 +355,11 @@ def _describe(problem: Any) -> str:
     return f"{key or 'the file'}: {message}, got {problem['input']!r}"
 
 
-def _keys(location: tuple[Any, ...]) -> list[str]:
-    """The keys that the schema allows at a location such as `("methods", "comet-sn")`."""
-    block: type[BaseModel] = Params
+def _keys(location: tuple[Any, ...], block: type[BaseModel]) -> list[str]:
+    """The keys that a schema allows at a location such as `("methods", "comet-sn")` or `("rules", 0)`."""
     for part in location:
+        if isinstance(part, int):  # an entry of a list: the block is that of the list
+            continue
         field = next(f for name, f in block.model_fields.items() if part in (name, f.alias))
         block = next(t for t in (field.annotation, *get_args(field.annotation)) if isinstance(t, type))
     return [field.alias or name for name, field in block.model_fields.items()]

@@ -13,6 +13,11 @@ MODEL, SCORES, INFO, TIME = "model.safetensors", "scores.safetensors", "fit.json
 THRESHOLD = "threshold.json"
 
 
+def seed_name(seed: int) -> str:
+    """The folder of a fit on the auxiliary set: `seed-0`."""
+    return f"seed-{seed}"
+
+
 @dataclass(frozen=True)
 class Suspects:
     """The K most suspect training images, the most suspect first, as positions in `FitScores.train`.

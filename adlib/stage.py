@@ -1,10 +1,14 @@
-"""How a stage script reports an error that the user can mend."""
+"""What the stage scripts share: which image set they work on, and how they report an error."""
 
 import functools
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
+from adlib.config import DatasetParams, Params
 from adlib.errors import UserError
+
+OUTPUTS = Path("outputs")
 
 
 def stage(main: Callable[..., None]) -> Callable[..., None]:
@@ -18,3 +22,10 @@ def stage(main: Callable[..., None]) -> Callable[..., None]:
             sys.exit(f"error: {error}")
 
     return run
+
+
+def image_set(params: Params, block: str) -> tuple[DatasetParams, Path]:
+    """The image set of a block of params.yaml, `dataset` or `auxiliary`, and the folder of its outputs."""
+    return {"dataset": (params.dataset, OUTPUTS), "auxiliary": (params.auxiliary, OUTPUTS / "auxiliary")}[
+        block
+    ]

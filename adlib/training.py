@@ -6,6 +6,7 @@ store: an added level or seed trains only itself, and a killed sweep resumes whe
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,12 @@ from torch import Tensor
 from adlib.config import Params, ThresholdParams
 from adlib.data.contaminate import TrainingSet, read_splits
 from adlib.device import resolve_device
-from adlib.features.store import Features, open_features
+from adlib.features.store import FeatureInfo, Features, open_features
 from adlib.fits import INFO, MODEL, SCORES, THRESHOLD, TIME
 from adlib.imports import code_version
 from adlib.io import atomic_directory, read_json, write_json
 from adlib.methods.detector import Detector, Fit, score_images
-from adlib.methods.registry import METHODS
+from adlib.methods.registry import AUXILIARY_METHODS, METHODS
 from adlib.methods.suspects import examine
 from adlib.progress import say
 from adlib.store import content_key, stored_folder
@@ -75,30 +76,11 @@ class FitJob:
         tensors = score_images(fit.detector, self.features.select(self.test), self.device)
         tensors |= self._training(fit)
         seconds = {"fit": fitted - start, "score": time.perf_counter() - fitted}
-        heat = None
-        if self.training_set.calibration:
-            calibrating = self.features.select(self.training_set.calibration)
-            calibration = score_images(fit.detector, calibrating, self.device)
-            tensors["calibration"] = calibration["image"]
-            # The colour scale of heat maps: one for all images that are ever predicted with this model.
-            heat = np.quantile(calibration["patch"].numpy(), HEAT_SCALE).tolist()
-        save_file(_portable(fit.detector.state()), folder / MODEL, metadata={"method": self.method})
-        save_file(_portable(tensors), folder / SCORES)
-        write_json(
-            folder / INFO,
-            {
-                "train": self.training_set.ids,
-                "test": self.test,
-                "calibration": self.training_set.calibration,
-                "grid": self.features.info.grid,
-                "image_size": self.features.info.image_size,
-                "features_key": self.features.info.key,
-                "weights_sha256": self.features.info.weights_sha256,
-                "embedding": self.features.info.embedding,
-                "heat_scale": heat,
-                "log": fit.log,
-            },
-        )
+        calibration = self.training_set.calibration
+        tensors |= calibration_scores(fit.detector, self.features, calibration, self.device)
+        write_model(folder, self.method, fit.detector)
+        info, train = self.features.info, self.training_set.ids
+        write_scores(folder, tensors, info, train, self.test, fit.log, calibration)
         write_json(folder / TIME, seconds)
 
     def _training(self, fit: Fit) -> dict[str, Tensor]:
@@ -142,25 +124,75 @@ def train(
             seconds[training_set.name] = read_json(folder / TIME)
             (folder / TIME).unlink()
             # Outside the stored part: another rate or trim refits nothing.
-            _write_threshold(folder, params.threshold)
+            write_threshold(folder, params.threshold)
             taken = "from the store" if found else f"in {seconds[training_set.name]['fit']:.1f} s"
             say(f"{category} {method} {training_set.name}: {len(training_set.ids)} images, fitted {taken}")
     write_json(timing, seconds)
 
 
-def load_detector(folder: str | Path, device: str | torch.device = "cpu") -> Detector:
-    """Restore a fitted detector from a fit's folder, with its tensors on `device`."""
-    path = Path(folder) / MODEL
-    with path.open("rb") as file:
-        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-    return METHODS[header["__metadata__"]["method"]].from_state(load_file(path, device=str(device)))
+def calibration_scores(
+    detector: Detector, features: Features, ids: Sequence[str], device: torch.device
+) -> dict[str, Tensor]:
+    """Image scores of the calibration images, and the ends of the colour scale of heat maps; {} without any.
+
+    The scale is the model's, so that colours mean the same for every image that is ever predicted with it.
+    """
+    if not ids:
+        return {}
+    scores = score_images(detector, features.select(ids), device)
+    scale = np.quantile(scores["patch"].numpy(), HEAT_SCALE)
+    return {"calibration": scores["image"], "heat_scale": torch.from_numpy(scale)}
 
 
-def _write_threshold(folder: Path, params: ThresholdParams) -> None:
+def write_threshold(folder: Path, params: ThresholdParams) -> None:
     """Take the threshold from the fit's calibration scores, if there are any."""
     scores = load_arrays(folder / SCORES).get("calibration")
     if scores is not None:
         write_json(folder / THRESHOLD, asdict(conformal_threshold(scores, params.fpr, params.trim)))
+
+
+def write_model(folder: Path, method: str, detector: Detector) -> None:
+    """Write a detector's tensors and the name of its method."""
+    save_file(_portable(detector.state()), folder / MODEL, metadata={"method": method})
+
+
+def write_scores(
+    folder: Path,
+    tensors: dict[str, Tensor],
+    features: FeatureInfo,
+    train: Sequence[str],
+    test: Sequence[str],
+    log: list[dict[str, Any]],
+    calibration: Sequence[str] = (),
+) -> None:
+    """Write the scores of a fit, and what they are of (see `adlib.fits.FitScores`)."""
+    save_file(_portable(tensors), folder / SCORES)
+    heat = tensors.get("heat_scale")
+    write_json(
+        folder / INFO,
+        {
+            "train": train,
+            "test": test,
+            "calibration": calibration,
+            "grid": features.grid,
+            "image_size": features.image_size,
+            "features_key": features.key,
+            "weights_sha256": features.weights_sha256,
+            "embedding": features.embedding,
+            "heat_scale": None if heat is None else heat.tolist(),
+            "log": log,
+        },
+    )
+
+
+def load_detector(folder: str | Path, device: torch.device | str = "cpu") -> Detector:
+    """Restore a fitted detector from a fit's folder, with its tensors on `device`."""
+    path = Path(folder) / MODEL
+    with path.open("rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    return (METHODS | AUXILIARY_METHODS)[header["__metadata__"]["method"]].from_state(
+        load_file(path, str(device))
+    )
 
 
 def _portable(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -1,7 +1,6 @@
-"""features CATEGORY: the manifest's images -> one float16 row an image, through the frozen backbone."""
+"""features CATEGORY [auxiliary]: the manifest's images -> one float16 row an image, through the backbone."""
 
 import sys
-from pathlib import Path
 
 from adlib.config import load_params
 from adlib.data.layouts import dataset_root
@@ -9,17 +8,18 @@ from adlib.data.manifest import read_manifest
 from adlib.device import resolve_device
 from adlib.features.build import build_features
 from adlib.progress import say
-from adlib.stage import stage
+from adlib.stage import image_set, stage
 
 
 @stage
-def main(category: str) -> None:
+def main(category: str, block: str = "dataset") -> None:
     params = load_params()
-    samples = read_manifest(Path("outputs/fetch") / category / "manifest.csv")
+    dataset, outputs = image_set(params, block)
+    samples = read_manifest(outputs / "fetch" / category / "manifest.csv")
     embedded = build_features(
-        Path("outputs/features") / category,
+        outputs / "features" / category,
         samples,
-        dataset_root(params.dataset.name, params.dataset.root, params.dataset.version),
+        dataset_root(dataset.name, dataset.root, dataset.version),
         params.backbone,
         image_size=params.image_size,
         keep_aspect=params.keep_aspect,

@@ -1,21 +1,21 @@
-"""fetch CATEGORY: one category's images -> manifest.csv, hashes.csv and, apart, the sealed labels.csv."""
+"""fetch CATEGORY [auxiliary]: a category's images -> manifest.csv, hashes.csv and, apart, labels.csv."""
 
 import sys
 from collections import Counter
-from pathlib import Path
 
 from adlib.config import load_params
 from adlib.data.fetch import fetch
 from adlib.data.manifest import Label, Sample, write_rows
 from adlib.io import atomic_directory, write_csv
 from adlib.progress import say
-from adlib.stage import stage
+from adlib.stage import image_set, stage
 
 
 @stage
-def main(category: str) -> None:
-    fetched = fetch(load_params().dataset, category)
-    with atomic_directory(Path("outputs/fetch") / category) as folder:
+def main(category: str, block: str = "dataset") -> None:
+    dataset, outputs = image_set(load_params(), block)
+    fetched = fetch(dataset, category)
+    with atomic_directory(outputs / "fetch" / category) as folder:
         write_rows(folder / "manifest.csv", fetched.samples, Sample)
         write_rows(folder / "labels.csv", fetched.labels, Label)
         write_csv(folder / "hashes.csv", ("id", "hash"), sorted(fetched.hashes.items()))

@@ -28,9 +28,12 @@ def toy_params(params: Params) -> Params:
     comet = params.methods.comet_sn.model_copy(update={"epochs": 30})
     few = params.methods.cozad.contrastive.model_copy(update={"max_embeddings": 64})
     cozad = params.methods.cozad.model_copy(update={"epochs": 30, "contrastive": few})
+    tokens = params.methods.af_tokens.model_copy(update={"epochs": 15, "lr": 1e-3, "heads": 2, "head_dim": 8})
     methods = params.methods.model_copy(
-        update={"simplenet": head, "patchcore": bank, "comet_sn": comet, "cozad": cozad}
-    )
+        update={
+            "simplenet": head, "patchcore": bank, "comet_sn": comet, "cozad": cozad, "af_tokens": tokens,
+        }
+    )  # fmt: skip
     return params.model_copy(update={"methods": methods})
 
 

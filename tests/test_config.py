@@ -12,7 +12,7 @@ from conftest import ROOT
 from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
 
-from adlib.config import Params, ParamsError, load_params
+from adlib.config import Params, ParamsError, load_params, split_variant
 
 Edit = Callable[..., Params]
 COMMITTED = YAML(typ="safe", pure=True).load(ROOT / "params.yaml")
@@ -203,6 +203,11 @@ def test_every_problem_is_a_line(edited: Edit):
             "methods.confident.0: should be 'comet-sn' or 'cozad', got 'simplenet'",
         ),
         ("methods.comet-sn.floor", 1.1, "methods.comet-sn.floor: should be less than or equal to 1, got 1.1"),
+        ("methods.auxiliary", ["afclip"], "methods.auxiliary.0: should be 'af-tokens', got 'afclip'"),
+        ("methods.af-tokens.shots", [-1], "methods.af-tokens.shots.0: should be greater than or equal to 0"),
+        ("methods.af-tokens.windows", [2], "methods.af-tokens.windows.0: should be odd, got 2"),
+        ("methods.af-tokens.betas", [0.5], "methods.af-tokens.betas: should have at least 2 items"),
+        ("methods.af-tokens.betas", [0.5, 1.0], "methods.af-tokens.betas.1: should be less than 1, got 1"),
         ("dataset", 3, "dataset: should be an object, got 3"),
     ],
 )
@@ -250,8 +255,23 @@ def test_levels_of_the_backbone_increase(edited: Edit, value: list[int]):
 
 def test_one_profile_may_be_empty_but_not_both(edited: Edit):
     assert edited({"methods.plain": [], "methods.confident": ["comet-sn"]}).methods.names == ("comet-sn",)
-    with pytest.raises(ParamsError, match="methods: plain and confident are both empty; name at least one"):
+    with pytest.raises(ParamsError, match="methods: plain, confident and auxiliary are empty; name at least"):
         edited({"methods.plain": [], "methods.confident": []})
+
+
+def test_an_auxiliary_method_needs_an_auxiliary_set(edited: Edit):
+    with pytest.raises(ParamsError, match=r"auxiliary.categories: af-tokens trains on them, got \[\]; name"):
+        edited({"methods.auxiliary": ["af-tokens"]})
+    changes = {"methods.auxiliary": ["af-tokens"], "auxiliary.categories": ["weave"]}
+    assert edited(changes).methods.names == ("simplenet", "patchcore", "comet-sn", "af-tokens")
+
+
+def test_every_number_of_shots_is_a_variant(edited: Edit):
+    changes = {"methods.auxiliary": ["af-tokens"], "auxiliary.categories": ["weave"], "methods.plain": []}
+    params = edited({**changes, "methods.confident": [], "methods.af-tokens.shots": [0, 4]})
+    assert params.methods.names == ("af-tokens", "af-tokens/shots-4")
+    assert [split_variant(name) for name in params.methods.names] == [("af-tokens", 0), ("af-tokens", 4)]
+    assert params.methods.variants("patchcore") == ("patchcore",)
 
 
 def test_names_are_in_report_order(edited: Edit):

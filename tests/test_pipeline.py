@@ -17,6 +17,7 @@ import pytest
 from conftest import ROOT
 from ruamel.yaml import YAML
 
+pytestmark = pytest.mark.pipeline
 CATEGORY = "weave"
 CHANGES = {
     "seeds": [0, 1],
@@ -199,6 +200,35 @@ def test_bad_parameters_stop_the_run_and_keep_the_results(clone: Clone, override
     clone.run("git", "checkout", "-q", ".")
     clone.run("dvc", "checkout", "-q")
     assert (clone.folder / "report" / "results.csv").read_bytes() == before
+
+
+def test_an_auxiliary_method_is_trained_once_and_its_shots_are_variants(clone: Clone):
+    before = clone.results()
+    clone.edit(
+        {
+            "auxiliary": {"categories": ["brushed"]},
+            "methods": {
+                "auxiliary": ["af-tokens"],
+                "af-tokens": {"shots": [0, 1], "epochs": 1, "heads": 2, "head_dim": 8},
+            },
+        }
+    )
+    cell = f"@{CATEGORY}-af-tokens"
+    assert clone.repro() == [
+        "fetch-auxiliary@brushed", "features-auxiliary@brushed", "train-auxiliary@af-tokens",
+        f"apply-auxiliary{cell}", f"evaluate-auxiliary{cell}", "report",
+    ]  # fmt: skip
+    rows = clone.results()
+    assert {r["shots"] for r in rows if r["method"] == "af-tokens"} == {"0", "1"}
+    assert [
+        {k: v for k, v in r.items() if k != "shots"} for r in rows if r["method"] != "af-tokens"
+    ] == before
+    assert clone.repro() == []
+    clone.edit({"auxiliary": {"categories": [CATEGORY]}})
+    assert "of its images belong to the target set as well" in clone.run("dvc", "repro", ok=False)
+    clone.run("git", "checkout", "-q", ".")
+    clone.run("dvc", "checkout", "-q")
+    assert clone.results() == before
 
 
 def test_forced_run_elsewhere_gives_the_same_bytes(clone: Clone, tmp_path: Path):

@@ -36,7 +36,17 @@ def test_report_lists_its_templates():
 
 def test_only_contaminate_and_evaluate_see_labels():
     check_stages(ROOT / "dvc.yaml")
-    assert label_readers(STAGES) == {"contaminate", "evaluate", "evaluate-confident"}
+    evaluations = {"evaluate", "evaluate-confident", "evaluate-auxiliary"}
+    assert label_readers(STAGES) == {"contaminate", "train-auxiliary"} | evaluations
+
+
+def test_only_its_training_sees_the_auxiliary_labels_and_it_sees_nothing_of_the_target():
+    """`outputs/auxiliary/fetch` holds the auxiliary set's labels, whatever the categories."""
+    sees = {stage for stage, body in STAGES.items() if "outputs/auxiliary/fetch" in body["deps"]}
+    assert sees == {"train-auxiliary"}
+    data = {dep for dep in STAGES["train-auxiliary"]["deps"] if dep.startswith("outputs")}
+    assert data == {"outputs/auxiliary/fetch", "outputs/auxiliary/features"}
+    assert not any(name.startswith("dataset") for name in STAGES["train-auxiliary"]["params"])
 
 
 def test_only_evaluate_and_contaminate_read_labels_in_code():
@@ -46,7 +56,12 @@ def test_only_evaluate_and_contaminate_read_labels_in_code():
         for path in (ROOT / folder).rglob("*.py")
         if "read_labels(" in path.read_text(encoding="utf-8")
     }
-    assert readers == {"adlib/data/manifest.py", "adlib/evaluation.py", "stages/contaminate.py"}
+    assert readers == {
+        "adlib/auxiliary.py",
+        "adlib/data/manifest.py",
+        "adlib/evaluation.py",
+        "stages/contaminate.py",
+    }
 
 
 def test_kappa_belongs_to_the_confident_profile_only():
@@ -60,12 +75,14 @@ def test_kappa_belongs_to_the_confident_profile_only():
         ("adlib/confidence.py", ("adlib.",)),
         ("adlib/maml.py", ("adlib.",)),
         ("adlib/contrastive.py", ("adlib.",)),
+        ("adlib/losses.py", ("adlib.",)),
         ("adlib/heads", ("adlib.data", "adlib.features", "adlib.methods", "adlib.report")),
         ("adlib/metrics", ("adlib.data", "adlib.features", "adlib.methods", "adlib.heads")),
         ("adlib/features", ("adlib.methods", "adlib.heads", "adlib.report", "adlib.metrics")),
         ("adlib/data", ("adlib.features", "adlib.methods", "adlib.heads", "adlib.report", "adlib.metrics")),
         ("adlib/methods", ("adlib.data", "adlib.report", "adlib.metrics", "adlib.features.backbones")),
         ("adlib/evaluation.py", ("adlib.methods", "adlib.features", "adlib.training")),
+        ("adlib/application.py", ("adlib.auxiliary", "adlib.evaluation", "adlib.features.build")),
         ("adlib/report", ("adlib.methods", "adlib.features", "adlib.training")),
     ],
 )
@@ -81,6 +98,7 @@ def test_methods_do_not_import_each_other():
     shared = {
         "__init__",
         "registry",
+        "auxiliary",
         "comet",
         "detector",
         "simplenet_head",
@@ -102,7 +120,10 @@ def test_an_edit_of_one_method_refits_only_itself():
     assert not {"adlib/methods/registry.py", "adlib/methods/comet.py", "adlib/maml.py"} & closure
 
 
-@pytest.mark.parametrize("module", ["stages.train", "stages.evaluate", "stages.report"])
+@pytest.mark.parametrize(
+    "module",
+    ["stages.train", "stages.train_auxiliary", "stages.apply_auxiliary", "stages.evaluate", "stages.report"],
+)
 def test_training_and_later_never_touch_the_backbone(module: str):
     closure = {file.as_posix() for file in import_closure(module)}
     assert "adlib/features/backbones.py" not in closure

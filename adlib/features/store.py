@@ -60,12 +60,36 @@ class Features:
         return FeatureView(tuple(ids), self._rows, np.array([self._index[id] for id in ids], dtype=np.intp))
 
 
+class StackedRows:
+    """The rows of several feature files as one array `(S, N, D)`, read where they lie."""
+
+    def __init__(self, parts: "Sequence[np.ndarray | StackedRows]") -> None:
+        self._parts = list(parts)
+        self._starts = np.cumsum([0, *(part.shape[0] for part in parts)])
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """`(S, N, D)`."""
+        _, N, D = self._parts[0].shape
+        return int(self._starts[-1]), N, D
+
+    def __getitem__(self, key: np.ndarray | tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+        """Rows `(B,)`, or rows `(B, 1)` and patches `(B, P)`, as NumPy indexes them."""
+        rows, patches = key if isinstance(key, tuple) else (key, None)
+        found = []
+        for i, row in enumerate(rows.reshape(-1)):
+            part = int(np.searchsorted(self._starts, row, side="right")) - 1
+            image = self._parts[part][np.array([row - self._starts[part]])][0]
+            found.append(image if patches is None else image[patches[i]])
+        return np.stack(found)
+
+
 @dataclass(frozen=True)
 class FeatureView:
     """Some images of a feature file, addressed by their position in `ids`."""
 
     ids: tuple[str, ...]
-    rows: np.ndarray
+    rows: np.ndarray | StackedRows
     index: np.ndarray
 
     def __len__(self) -> int:
@@ -98,6 +122,25 @@ class FeatureView:
         """All images in order, at most `size` at a time."""
         for start in range(0, len(self), size):
             yield self.batch(np.arange(start, min(start + size, len(self))), device)
+
+    def at(self, positions: np.ndarray) -> "FeatureView":
+        """The images at some positions, in that order."""
+        return FeatureView(tuple(self.ids[i] for i in positions), self.rows, self.index[positions])
+
+
+def join_views(views: Sequence[FeatureView]) -> FeatureView:
+    """The images of several feature files, one after the other; nothing is read yet.
+
+    Raises:
+        ValueError: the files have different numbers or widths of patches.
+    """
+    shapes = {view.rows.shape[1:] for view in views}
+    if len(shapes) != 1:
+        raise ValueError(f"views: all must have one (N, D), got {sorted(shapes)}")
+    starts = np.cumsum([0, *(view.rows.shape[0] for view in views)])
+    index = np.concatenate([start + view.index for start, view in zip(starts, views, strict=False)])
+    ids = tuple(id for view in views for id in view.ids)
+    return FeatureView(ids, StackedRows([view.rows for view in views]), index)
 
 
 def open_features(folder: str | Path) -> Features:

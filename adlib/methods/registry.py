@@ -1,6 +1,6 @@
 """The methods that params.yaml can name. A new one is a module, its block in `config.py` and a line here."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,8 @@ from torch import Tensor
 
 from adlib.config import Params
 from adlib.features.store import FeatureView
+from adlib.methods.af_tokens import AfTokens, fit_af_tokens
+from adlib.methods.auxiliary import AuxiliaryImages
 from adlib.methods.comet_sn import fit_comet_sn
 from adlib.methods.cozad import fit_cozad
 from adlib.methods.detector import Detector, Fit
@@ -37,4 +39,32 @@ METHODS = {
     "comet-sn": Method(lambda p: p.comet_sn, fit_comet_sn, SimpleNetDetector.from_state),
     "cozad": Method(lambda p: p.cozad, fit_cozad, SimpleNetDetector.from_state),
     "patchcore": Method(lambda p: p.methods.patchcore, fit_patchcore, PatchCore.from_state),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class AuxiliaryMethod:
+    """How a method that learns from a labelled auxiliary set is fitted and restored.
+
+    Attributes:
+        settings: as in `Method`.
+        fit: `(settings, images by category, seed, device)` to a fit; no image of the target is among them.
+        from_state: rebuilds the detector from its tensors, with or without shots.
+        few_shot: `(detector, patches (K, N, D) of K normal target images)` to a detector that compares with
+            them; None for methods without shots.
+    """
+
+    settings: Callable[[Params], Any]
+    fit: Callable[[Any, Mapping[str, AuxiliaryImages], int, torch.device], Fit]
+    from_state: Callable[[dict[str, Tensor]], Detector]
+    few_shot: Callable[[Any, Tensor], Detector] | None = None
+
+
+AUXILIARY_METHODS = {
+    "af-tokens": AuxiliaryMethod(
+        lambda p: p.methods.af_tokens.model_copy(update={"shots": (0,)}),  # the fit is the same for all shots
+        fit_af_tokens,
+        AfTokens.from_state,
+        AfTokens.with_shots,
+    ),
 }

@@ -139,8 +139,9 @@ def timing_rows(results: Results, outputs: Path, splits: Mapping[str, Splits]) -
         plan = splits[category]
         wanted = [s for s in plan.training_sets if s.noise in results.levels and s.seed in results.seeds]
         for method in results.methods:
-            seconds = read_json(require(outputs / "timing" / category / f"{method}.json"))
-            fits = [seconds[training_set.name] for training_set in wanted]
+            name, _, variant = method.partition("/")
+            seconds = read_json(require(outputs / "timing" / category / f"{name}.json"))
+            fits = [seconds[Path(variant, training_set.name).as_posix()] for training_set in wanted]
             fit, score = (float(np.mean([f[part] for f in fits])) for part in ("fit", "score"))
             devices = sorted({f["device"] for f in fits if "device" in f})
             speed = len(plan.test) / score if score > 0 else float("nan")

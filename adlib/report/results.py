@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from adlib.config import Params
+from adlib.config import Params, split_variant
 from adlib.errors import UserError
 from adlib.io import read_json, write_csv, write_json
 
 HEADER = ("dataset", "category", "method", "noise", "seed", "metric", "value")
+FEW_SHOT_HEADER = ("dataset", "category", "method", "shots", "noise", "seed", "metric", "value")
 
 # In the order of the tables; a metric that is not named here follows in alphabetical order.
 METRIC_NAMES = {
@@ -73,13 +74,19 @@ class Results:
         mean = np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
         return replace(self, categories=(f"Mean over {len(self.categories)} categories",), values=mean)
 
+    @property
+    def few_shot(self) -> bool:
+        """Whether any method sees normal images of the target."""
+        return any(split_variant(name)[1] for name in self.methods)
+
     def rows(self) -> Iterator[tuple[str, ...]]:
-        """Rows of results.csv, in the order of params.yaml."""
+        """Rows of results.csv, in the order of params.yaml; with the shots where any method has some."""
         for (c, m, n, s, k), value in np.ndenumerate(self.values):
             if not np.isnan(value):
+                method, shots = split_variant(self.methods[m])
                 yield (
-                    self.dataset, self.categories[c], self.methods[m], noise_key(self.levels[n]),
-                    str(self.seeds[s]), self.metrics[k], f"{value:.6f}",
+                    self.dataset, self.categories[c], method, *([str(shots)] if self.few_shot else []),
+                    noise_key(self.levels[n]), str(self.seeds[s]), self.metrics[k], f"{value:.6f}",
                 )  # fmt: skip
 
     def summary(self) -> dict[str, Any]:
@@ -161,5 +168,5 @@ def _read_fits(outputs: Path, category: str, method: str) -> dict[tuple[str, int
 
 def write_results(folder: Path, results: Results) -> None:
     """Write `results.csv` and `summary.json`: the same numbers give the same bytes on every machine."""
-    write_csv(folder / "results.csv", HEADER, results.rows())
+    write_csv(folder / "results.csv", FEW_SHOT_HEADER if results.few_shot else HEADER, results.rows())
     write_json(folder / "summary.json", results.summary())

@@ -34,6 +34,19 @@ def test_one_seed_has_no_spread():
     assert replace(small(VALUES[..., :1, :]), seeds=(0,)).spread is None
 
 
+def test_shots_are_a_column_only_where_a_method_has_some(tmp_path: Path):
+    values = VALUES[:, :, :, :1, :1].repeat(2, axis=1)
+    plain = replace(small(values), methods=("m", "n"), seeds=(0,), metrics=("image_auroc",))
+    write_results(tmp_path, plain)
+    assert list(read_csv(tmp_path / "results.csv")[0]) == [
+        "dataset", "category", "method", "noise", "seed", "metric", "value",
+    ]  # fmt: skip
+    write_results(tmp_path, replace(plain, methods=("m", "m/shots-4")))
+    rows = read_csv(tmp_path / "results.csv")
+    assert list(rows[0]) == ["dataset", "category", "method", "shots", "noise", "seed", "metric", "value"]
+    assert [(row["method"], row["shots"]) for row in rows] == [("m", "0"), ("m", "4")] * 2
+
+
 def test_categories_are_averaged_seed_by_seed_where_they_have_the_metric():
     overall = small(VALUES).over_categories()
     np.testing.assert_allclose(overall.values[0, 0, 0], [[0.7, 0.5], [0.75, 0.7]])

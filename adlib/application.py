@@ -1,0 +1,131 @@
+"""Stage `apply-auxiliary`: a model trained on the auxiliary set scores the images of a target category.
+
+The scores stand where a method trained on the target would have put them, one fit for every noise level and
+seed, so that evaluation and report are the same for both. Zero-shot scores do not see the training images and
+are one for all noise levels; the few shots are drawn from a training set, dirt included.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+from adlib.config import Params, variant_name
+from adlib.data.contaminate import TrainingSet, read_splits
+from adlib.data.manifest import DataError, Sample, read_manifest
+from adlib.device import resolve_device
+from adlib.features.store import open_features
+from adlib.fits import INFO, seed_name
+from adlib.io import atomic_directory, read_json, write_json
+from adlib.methods.detector import Detector, score_images
+from adlib.methods.registry import AUXILIARY_METHODS
+from adlib.progress import say
+from adlib.rng import shuffled
+from adlib.training import calibration_scores, load_detector, write_model, write_scores, write_threshold
+
+
+def apply_auxiliary(
+    params: Params,
+    category: str,
+    method: str,
+    *,
+    models: Path,
+    manifest: Path,
+    features: Path,
+    splits: Path,
+    out: Path,
+    timing: Path,
+) -> None:
+    """Score the test images of a category with every auxiliary fit and number of shots.
+
+    Args:
+        params: the whole of params.yaml.
+        category: names the log lines only.
+        method: a key of `AUXILIARY_METHODS`.
+        models: what `train-auxiliary` wrote, a subfolder a seed.
+        manifest: the target's.
+        features: folder of the target's features.
+        splits: what `contaminate` wrote.
+        out: folder to write; a subfolder a fit, those with shots one level deeper.
+        timing: JSON file to write; seconds a fit, without the training on the auxiliary set.
+
+    Raises:
+        DataError: an image of the target was trained on, or a training set is smaller than the shots.
+    """
+    device = resolve_device(params.device)
+    samples = {sample.id: sample for sample in read_manifest(manifest)}
+    opened, plan = open_features(features), read_splits(splits)
+    entry = AUXILIARY_METHODS[method]
+    detectors: dict[int, Detector] = {}
+    for seed in params.seeds:
+        model = models / seed_name(seed)
+        check_disjoint(read_json(model / INFO)["train"], samples)
+        detectors[seed] = load_detector(model, device)
+    scored: dict[tuple[int, tuple[str, ...]], Applied] = {}
+    seconds: dict[str, dict[str, float]] = {}
+    with atomic_directory(out) as temporary:
+        for shots in params.methods.shots(method):
+            variant = Path(variant_name(method, shots)).relative_to(method)
+            for training_set in plan.training_sets:
+                shown = draw_shots(training_set, samples, shots)
+                key = (training_set.seed, shown)
+                if key not in scored:
+                    start = time.perf_counter()
+                    detector = detectors[training_set.seed]
+                    if shown and entry.few_shot:
+                        view = opened.select(shown)
+                        references = view.batch(np.arange(shots), device)
+                        detector = entry.few_shot(detector, references)
+                    fitted = time.perf_counter()
+                    scores = score_images(detector, opened.select(plan.test), device)
+                    times = {"fit": fitted - start, "score": time.perf_counter() - fitted}
+                    scores |= calibration_scores(detector, opened, training_set.calibration, device)
+                    scored[key] = Applied(detector, scores, times)
+                fit = variant / training_set.name
+                (temporary / fit).mkdir(parents=True)
+                write_model(temporary / fit, method, scored[key].detector)
+                calibration = training_set.calibration
+                write_scores(
+                    temporary / fit, scored[key].scores, opened.info, shown, plan.test, [], calibration
+                )
+                write_threshold(temporary / fit, params.threshold)
+                seconds[fit.as_posix()] = scored[key].seconds
+            say(f"{category} {variant_name(method, shots)}: {len(plan.test)} images scored")
+    write_json(timing, seconds)
+
+
+class Applied(NamedTuple):
+    """A detector, zero-shot or with its shots, and its scores of the test and calibration images."""
+
+    detector: Detector
+    scores: dict[str, Tensor]
+    seconds: dict[str, float]
+
+
+def check_disjoint(auxiliary: Sequence[str], target: Mapping[str, Sample]) -> None:
+    """Prove by content that no image of the target was trained on.
+
+    Raises:
+        DataError: some were; their number and the first paths.
+    """
+    shared = sorted(target[id].path for id in auxiliary if id in target)
+    if shared:
+        raise DataError(
+            f"auxiliary: {len(shared)} of its images belong to the target set as well (by their sha256), "
+            f"the first are {', '.join(shared[:3])}; name another auxiliary set or other categories"
+        )
+
+
+def draw_shots(training_set: TrainingSet, samples: Mapping[str, Sample], shots: int) -> tuple[str, ...]:
+    """The ids of `shots` training images, drawn by path: few shots are among more of the same seed.
+
+    Raises:
+        DataError: the training set is smaller.
+    """
+    ids = {samples[id].path: id for id in training_set.ids}
+    if shots > len(ids):
+        raise DataError(f"shots: the training set {training_set.name} holds {len(ids)} images, got {shots}")
+    return tuple(ids[path] for path in shuffled(ids, training_set.seed, "shots")[:shots])

@@ -1,0 +1,138 @@
+"""Stage `train-auxiliary`: a zero-shot method learns once, from the labelled images of an auxiliary set.
+
+It is the only training that sees labels: the auxiliary set's own. The target's images, labels and features
+are out of its reach; `apply-auxiliary` proves that the two sets share no image.
+"""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from adlib.config import DatasetParams, Params
+from adlib.data.images import image_size, read_mask, resize_mask
+from adlib.data.layouts import dataset_root
+from adlib.data.manifest import Label, Sample, read_labels, read_manifest
+from adlib.device import resolve_device
+from adlib.features.store import Features, open_features
+from adlib.fits import INFO, TIME, seed_name
+from adlib.imports import code_version
+from adlib.io import atomic_directory, read_json, write_json
+from adlib.losses import patch_mask
+from adlib.methods.auxiliary import AuxiliaryImages
+from adlib.methods.registry import AUXILIARY_METHODS
+from adlib.progress import say
+from adlib.store import content_key, stored_folder
+from adlib.training import write_model
+
+
+@dataclass(frozen=True)
+class AuxiliarySource:
+    """The opened files of one auxiliary category."""
+
+    samples: list[Sample]
+    labels: dict[str, Label]
+    features: Features
+
+    @property
+    def identity(self) -> list[tuple[str, bool, str]]:
+        """Image, label and mask of every sample, by content."""
+        labels = (self.labels[sample.id] for sample in self.samples)
+        return [(label.id, label.anomalous, label.mask_sha256) for label in labels]
+
+    def read(self, dataset: DatasetParams, keep_aspect: bool) -> AuxiliaryImages:
+        """Features, labels and masks; masks follow the images into the square frame, then to the patches."""
+        ids = [sample.id for sample in self.samples]
+        anomalous = np.array([self.labels[id].anomalous for id in ids])
+        view, info = self.features.select(ids), self.features.info
+        if not any(self.labels[id].mask for id in ids):
+            return AuxiliaryImages(view, anomalous, None)
+        root = dataset_root(dataset.name, dataset.root, dataset.version)
+        masks = np.zeros((len(ids), view.patches), dtype=bool)
+        for row, sample in zip(masks, self.samples, strict=True):
+            mask = self.labels[sample.id].mask
+            if mask:
+                native = read_mask(root / mask, image_size(root / sample.path))
+                framed = resize_mask(native, info.image_size, keep_aspect)
+                row[:] = patch_mask(torch.from_numpy(framed)[None], info.grid)[0].numpy()
+        return AuxiliaryImages(view, anomalous, masks)
+
+
+@dataclass(frozen=True)
+class AuxiliaryJob:
+    """Everything an auxiliary fit depends on; its hash is the name of the stored result."""
+
+    method: str
+    params: Params
+    sources: dict[str, AuxiliarySource]
+    seed: int
+    device: torch.device
+
+    @property
+    def key(self) -> str:
+        """Settings, images with labels and masks, seed, features and code."""
+        method = AUXILIARY_METHODS[self.method]
+        return content_key(
+            method=self.method,
+            settings=method.settings(self.params).model_dump(mode="json"),
+            images={category: source.identity for category, source in self.sources.items()},
+            features={category: source.features.info.key for category, source in self.sources.items()},
+            seed=self.seed,
+            device=self.device.type,
+            code=code_version(method.fit.__module__, "adlib.losses"),
+        )
+
+    def run(self, folder: Path) -> None:
+        """Fit, and write model, log, identities and seconds into `folder`."""
+        method = AUXILIARY_METHODS[self.method]
+        images = {
+            category: source.read(self.params.auxiliary, self.params.keep_aspect)
+            for category, source in self.sources.items()
+        }
+        start = time.perf_counter()
+        fit = method.fit(method.settings(self.params), images, self.seed, self.device)
+        seconds = {"fit": time.perf_counter() - start}
+        write_model(folder, self.method, fit.detector)
+        ids = sorted(sample.id for source in self.sources.values() for sample in source.samples)
+        weights = {source.features.info.weights_sha256 for source in self.sources.values()}
+        write_json(folder / INFO, {"train": ids, "weights_sha256": sorted(weights), "log": fit.log})
+        write_json(folder / TIME, seconds)
+
+
+def train_auxiliary(params: Params, method: str, outputs: Path, out: Path, timing: Path) -> None:
+    """Fit a method on the auxiliary set, once a seed.
+
+    Args:
+        params: the whole of params.yaml.
+        method: a key of `AUXILIARY_METHODS`.
+        outputs: the auxiliary set's folder of `fetch` and `features`.
+        out: folder to write; a subfolder a seed.
+        timing: JSON file to write; seconds a seed.
+    """
+    device = resolve_device(params.device)
+    sources = {category: _open(outputs, category) for category in params.auxiliary.categories}
+    seconds: dict[str, Any] = {}
+    with atomic_directory(out) as temporary:
+        for seed in params.seeds:
+            name = seed_name(seed)
+            folder = temporary / name
+            folder.mkdir()
+            job = AuxiliaryJob(method, params, sources, seed, device)
+            found = stored_folder("fits", job.key, job.run, folder)
+            seconds[name] = read_json(folder / TIME)
+            (folder / TIME).unlink()
+            count = sum(len(source.samples) for source in sources.values())
+            taken = "from the store" if found else f"in {seconds[name]['fit']:.1f} s"
+            say(f"auxiliary {method} {name}: {count} images, fitted {taken}")
+    write_json(timing, seconds)
+
+
+def _open(outputs: Path, category: str) -> AuxiliarySource:
+    fetched = outputs / "fetch" / category
+    labels = read_labels(fetched / "labels.csv")
+    return AuxiliarySource(
+        read_manifest(fetched / "manifest.csv"), labels, open_features(outputs / "features" / category)
+    )

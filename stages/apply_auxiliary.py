@@ -1,0 +1,26 @@
+"""apply_auxiliary CATEGORY METHOD: a model of the auxiliary set and target features -> raw test scores."""
+
+import sys
+
+from adlib.application import apply_auxiliary
+from adlib.config import load_params
+from adlib.stage import OUTPUTS, stage
+
+
+@stage
+def main(category: str, method: str) -> None:
+    apply_auxiliary(
+        load_params(),
+        category,
+        method,
+        models=OUTPUTS / "auxiliary" / "fits" / method,
+        manifest=OUTPUTS / "fetch" / category / "manifest.csv",
+        features=OUTPUTS / "features" / category,
+        splits=OUTPUTS / "contaminate" / f"{category}.json",
+        out=OUTPUTS / "fits" / category / method,
+        timing=OUTPUTS / "timing" / category / f"{method}.json",
+    )
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
