@@ -64,9 +64,9 @@ def test_only_evaluate_and_contaminate_read_labels_in_code():
     }
 
 
-def test_kappa_belongs_to_the_confident_profile_only():
+def test_kappa_belongs_to_the_confident_profile_and_to_cozad_zero():
     reads_kappa = {stage for stage, body in STAGES.items() if "kappa" in body.get("params", [])}
-    assert reads_kappa == {"train-confident"}
+    assert reads_kappa == {"train-confident", "train-auxiliary"}
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from adlib.features.store import FeatureView
 from adlib.methods.af_tokens import AfTokens, fit_af_tokens
 from adlib.methods.auxiliary import AuxiliaryImages
 from adlib.methods.comet_sn import fit_comet_sn
-from adlib.methods.cozad import fit_cozad
+from adlib.methods.cozad import fit_cozad, fit_cozad_zero
 from adlib.methods.detector import Detector, Fit
 from adlib.methods.patchcore import PatchCore, fit_patchcore
 from adlib.methods.simplenet import fit_simplenet
@@ -67,4 +67,5 @@ AUXILIARY_METHODS = {
         AfTokens.from_state,
         AfTokens.with_shots,
     ),
+    "cozad-zero": AuxiliaryMethod(lambda p: p.cozad, fit_cozad_zero, SimpleNetDetector.from_state),
 }

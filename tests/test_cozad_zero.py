@@ -1,0 +1,41 @@
+"""CoZAD trained once on an auxiliary set's normal images and applied to a target unchanged."""
+
+from pathlib import Path
+
+import numpy as np
+from auxiliary_set import CATEGORIES, TARGET, configure, write_sets
+
+from adlib.application import apply_auxiliary
+from adlib.auxiliary import train_auxiliary
+from adlib.config import Params
+from adlib.fits import load_scores
+from adlib.metrics import auroc
+from adlib.training import load_detector
+
+
+def test_trained_once_and_applied_to_the_target(toy_params: Params, tmp_path: Path, store: Path):
+    outputs = write_sets(tmp_path)
+    source, fits = outputs / "auxiliary", outputs / "fits"
+    prior = toy_params.methods.cozad.prior.model_copy(update={"enabled": False})
+    cozad = toy_params.methods.cozad.model_copy(update={"prior": prior})
+    params = configure(toy_params, tmp_path / "data", auxiliary=("cozad-zero",), cozad=cozad)
+    train_auxiliary(params, "cozad-zero", source, source / "fits", source / "timing.json")
+    apply_auxiliary(
+        params,
+        TARGET,
+        "cozad-zero",
+        models=source / "fits",
+        manifest=outputs / "fetch" / TARGET / "manifest.csv",
+        features=outputs / "features" / TARGET,
+        splits=outputs / "contaminate" / f"{TARGET}.json",
+        out=fits,
+        timing=outputs / "timing.json",
+    )
+    clean, dirty = load_scores(fits / "noise-0_seed-0"), load_scores(fits / "noise-0.1_seed-0")
+    anomalous = np.array([id[0] == "a" for id in clean.test])
+    assert auroc(clean.image, anomalous) > 0.95
+    assert (clean.image == dirty.image).all()  # nothing of the target was learned from
+    statistics = load_detector(fits / "noise-0_seed-0").state()["mean"]
+    files = [source / "features" / category / "features.npy" for category in CATEGORIES]
+    normals = np.concatenate([np.load(file)[:12].reshape(-1, 8) for file in files])
+    np.testing.assert_allclose(statistics, normals.astype(np.float64).mean(0), atol=1e-3)
