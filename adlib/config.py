@@ -210,7 +210,7 @@ class MethodsParams(Block):
 
     plain: tuple[Literal["simplenet", "patchcore"], ...]
     confident: tuple[Literal["comet-sn", "cozad"], ...]
-    auxiliary: tuple[Literal["af-tokens"], ...]
+    auxiliary: tuple[Literal["af-tokens", "cozad-zero"], ...]
     simplenet: SimpleNetHead
     patchcore: PatchCoreParams
     comet_sn: Annotated[CometParams, Field(alias="comet-sn")]

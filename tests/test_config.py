@@ -203,7 +203,11 @@ def test_every_problem_is_a_line(edited: Edit):
             "methods.confident.0: should be 'comet-sn' or 'cozad', got 'simplenet'",
         ),
         ("methods.comet-sn.floor", 1.1, "methods.comet-sn.floor: should be less than or equal to 1, got 1.1"),
-        ("methods.auxiliary", ["afclip"], "methods.auxiliary.0: should be 'af-tokens', got 'afclip'"),
+        (
+            "methods.auxiliary",
+            ["afclip"],
+            "methods.auxiliary.0: should be 'af-tokens' or 'cozad-zero', got 'afclip'",
+        ),
         ("methods.af-tokens.shots", [-1], "methods.af-tokens.shots.0: should be greater than or equal to 0"),
         ("methods.af-tokens.windows", [2], "methods.af-tokens.windows.0: should be odd, got 2"),
         ("methods.af-tokens.betas", [0.5], "methods.af-tokens.betas: should have at least 2 items"),

@@ -38,7 +38,8 @@ class Fit:
 
     Attributes:
         detector: ready to score.
-        weights: `(S,)` confidence in each training image, in (0, 1]; None for methods that trust all.
+        weights: `(S,)` confidence in each training image, in [0, 1], 0 under hard filtering alone;
+            None for methods that trust all.
         train_scores: `(S,)` the confidence scores behind the weights.
         suspicion: `(S,)`, how suspect each training image is; higher is more so.
         log: one dict an epoch, for the report.
