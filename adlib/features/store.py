@@ -18,10 +18,13 @@ INFO = "features.json"
 
 @dataclass(frozen=True)
 class FeatureInfo:
-    """What a feature file holds: the ids of its rows, the grid of patches, and where it came from."""
+    """What a feature file holds: the ids of its rows, and where they came from.
+
+    `grid` is the rows and columns of the patches, None where a row holds views of an image instead.
+    """
 
     ids: tuple[str, ...]
-    grid: tuple[int, int]
+    grid: tuple[int, int] | None
     image_size: int
     weights_sha256: str
     key: str
@@ -141,7 +144,6 @@ def join_views(views: Sequence[FeatureView]) -> FeatureView:
 def open_features(folder: str | Path) -> Features:
     """Open a feature folder, memory-mapped."""
     raw = read_json(Path(folder) / INFO)
-    info = FeatureInfo(
-        tuple(raw["ids"]), tuple(raw["grid"]), raw["image_size"], raw["weights_sha256"], raw["key"]
-    )
+    grid = None if raw["grid"] is None else tuple(raw["grid"])
+    info = FeatureInfo(tuple(raw["ids"]), grid, raw["image_size"], raw["weights_sha256"], raw["key"])
     return Features(info, np.load(Path(folder) / ROWS, mmap_mode="r"))
