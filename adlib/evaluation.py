@@ -108,9 +108,9 @@ def load_test_set(
 
 
 def measure(scores: FitScores, test: TestSet) -> dict[str, float]:
-    """Image metrics, and pixel metrics where the category has masks."""
+    """Image metrics, and pixel metrics where the category has masks and the method maps."""
     found = image_metrics(scores.image, test.labels)
-    if test.masks is not None:
+    if test.masks is not None and scores.grid is not None:
         maps = pixel_maps(scores.patch, scores.grid, scores.image_size)
         found |= {k: v for k, v in pixel_metrics(maps, test.masks, (0.3,)).items() if k in PIXEL_METRICS}
     return found
