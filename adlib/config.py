@@ -327,7 +327,9 @@ class Params(Block):
             if len(set(values)) != len(values):
                 raise ValueError(f"{key}: every entry may stand once, got {list(values)}")
         if not self.methods.names:
-            raise ValueError("methods: plain, confident, flow and auxiliary are empty; name at least one method")
+            raise ValueError(
+                "methods: plain, confident, flow and auxiliary are empty; name at least one method"
+            )
         if self.methods.auxiliary and not self.auxiliary.categories:
             raise ValueError(
                 f"auxiliary.categories: {', '.join(self.methods.auxiliary)} trains on them, got []; "

@@ -10,7 +10,9 @@ from adlib.fits import FitScores
 
 PATCH = np.random.default_rng(0).random((4, 16)).astype(np.float32)
 IMAGE = np.array([0.1, 0.4, 0.35, 0.8], dtype=np.float32)
-SCORES = FitScores(("a", "b", "c", "d"), IMAGE, PATCH, (4, 4), 32, "key", "sha", ("r",), None, None)
+SCORES = FitScores(
+    ("a", "b", "c", "d"), IMAGE, PATCH, (4, 4), 32, "key", "sha", ("r",), None, None, None, None
+)
 LABELS = np.array([False, False, True, True])
 
 

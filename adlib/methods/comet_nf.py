@@ -25,7 +25,7 @@ def fit_comet_nf(settings: CometNfSettings, features: FeatureView, seed: int, de
         UserError: fewer training images than tasks.
     """
     comet, params, S = settings.comet, settings.head, len(features)
-    if len(features) < comet.tasks:
+    if comet.tasks > S:
         raise UserError(f"training set: at least {comet.tasks} images are needed, one a task, got {S}")
     flow = new_flow(params, features, seed, device)
     trained = train_comet(
@@ -37,7 +37,8 @@ def fit_comet_nf(settings: CometNfSettings, features: FeatureView, seed: int, de
         device=device,
         name="comet-nf",
     )
-    return Fit(FlowDetector(flow.eval(), params.score == "likelihood"), *trained)
+    detector = FlowDetector(flow.eval(), params.score == "likelihood")
+    return Fit(detector, trained.weights, trained.scores, suspicion=trained.scores, log=trained.log)
 
 
 @dataclass(frozen=True)

@@ -106,7 +106,9 @@ def write_gallery(
             entries.append((group, describe(scores.test[i]) | measured))
     if scores.suspects is not None and scores.weight is not None and scores.suspicion is not None:
         found = scores.suspects
-        for i, heat, nearest in zip(found.images, heat_maps(found.patch[:SUSPECTS]), found.nearest, strict=False):
+        for i, heat, nearest in zip(
+            found.images, heat_maps(found.patch[:SUSPECTS]), found.nearest, strict=False
+        ):
             others = [shrink(frame(scores.train[j])) for j in nearest]
             shown = panels(frame(scores.train[i]), heat, None)
             pictures.append(np.concatenate([shown, *others], axis=1))
