@@ -1,17 +1,24 @@
 """What CoMet needs of DifferNet's flow, against formulas written out in the test (eq. 1, 6, 9, 11)."""
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 from conftest import CPU, toy_features
 
 from adlib.config import FlowHead, Params
+from adlib.data.contaminate import Splits, TrainingSet, write_splits
 from adlib.errors import UserError
-from adlib.features.store import FeatureView
+from adlib.features.store import INFO, ROWS, FeatureView
+from adlib.fits import load_scores
 from adlib.heads.flow import Flow
+from adlib.io import write_json
 from adlib.methods.comet import SclLoss, meta_losses
 from adlib.methods.comet_nf import FlowLearner, fit_comet_nf
 from adlib.methods.differnet import fit_differnet
 from adlib.methods.flow_head import FlowDetector, ViewDraw, ViewSampler, new_flow
+from adlib.training import load_detector, train
 
 FLOOR, STRENGTH = 0.01, 0.02
 
@@ -129,3 +136,24 @@ def test_every_task_needs_an_image(params: Params, view: FeatureView):
     )
     with pytest.raises(UserError, match="at least 10 images are needed, one a task, got 9"):
         fit_comet_nf(settings, view, 0, CPU)
+
+
+@pytest.mark.usefixtures("store")
+def test_a_saved_fit_gives_the_scores_that_the_stage_wrote(toy_params: Params, tmp_path: Path):
+    """With views in the place of patches: no grid, and permutations that the file restores."""
+    features = toy_features(20, 5, patches=4)
+    view = features.select(features.info.ids)
+    (tmp_path / "views").mkdir()
+    np.save(tmp_path / "views" / ROWS, view.rows)
+    info = {"ids": view.ids, "grid": None, "image_size": 32, "weights_sha256": "0" * 64, "key": "toy"}
+    write_json(tmp_path / "views" / INFO, info)
+    training_set = TrainingSet(0.0, 0, view.ids[:12])
+    write_splits(tmp_path / "splits.json", Splits(view.ids[12:], False, (training_set,)))
+    where = (tmp_path / name for name in ("views", "splits.json", "fits", "time.json"))
+    train(toy_params, "ring", "comet-nf", *where)
+    scores = load_scores(tmp_path / "fits" / training_set.name)
+    assert scores.grid is None
+    assert scores.patch.shape == (13, 4)
+    assert scores.suspects is not None
+    restored = load_detector(tmp_path / "fits" / training_set.name).score(view.batch(range(12, 25), CPU))
+    np.testing.assert_allclose(restored.image.numpy(), scores.image, rtol=1e-5)
