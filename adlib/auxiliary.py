@@ -48,7 +48,7 @@ class AuxiliarySource:
         ids = [sample.id for sample in self.samples]
         anomalous = np.array([self.labels[id].anomalous for id in ids])
         view, info = self.features.select(ids), self.features.info
-        if not any(self.labels[id].mask for id in ids):
+        if info.grid is None or not any(self.labels[id].mask for id in ids):
             return AuxiliaryImages(view, anomalous, None)
         root = dataset_root(dataset.name, dataset.root, dataset.version)
         masks = np.zeros((len(ids), view.patches), dtype=bool)

@@ -44,6 +44,13 @@ class Block(BaseModel):
 AnyBlock = TypeVar("AnyBlock", bound=Block)
 
 
+def _increasing(levels: tuple[int, ...]) -> tuple[int, ...]:
+    """timm returns levels in the network's order whatever is asked: two lists would name one result."""
+    if list(levels) != sorted(set(levels)):
+        raise ValueError("must increase (the finest level first)")
+    return levels
+
+
 class DatasetParams(Block):
     """Which images, from where, and how many of them."""
 
@@ -81,16 +88,33 @@ class ThresholdParams(Block):
     contamination: Annotated[float, Field(ge=0, le=0.5)]
 
 
-class BackboneParams(Block):
-    """A frozen timm network and SimpleNet's patch embedding on two or more of its levels."""
+class NetworkParams(Block):
+    """A frozen timm network, some of its levels, and its weights."""
 
     name: Annotated[str, Field(min_length=1)]
-    out_indices: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
+    out_indices: Annotated[
+        tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1), AfterValidator(_increasing)
+    ]
     weights: Annotated[str, Field(min_length=1)]
     sha256: Sha256 | None
+
+
+class BackboneParams(NetworkParams):
+    """SimpleNet's patch embedding on two or more levels of a network."""
+
     patch_size: Annotated[int, Field(ge=1, le=15), AfterValidator(_odd)]
     pretrain_dim: Count | None
     target_dim: Count | None
+    batch_size: Count
+
+
+class ViewParams(Block):
+    """Rotated views at several scales, for the flow methods (`adlib.features.views`)."""
+
+    backbone: NetworkParams
+    sizes: Annotated[tuple[Annotated[int, Field(ge=32, le=2048)], ...], Field(min_length=1)]
+    count: Count
+    seed: Annotated[int, Field(ge=0)]
     batch_size: Count
 
 
@@ -105,6 +129,22 @@ class SimpleNetHead(Block):
     patches_per_image: Count
     lr_adaptor: Positive
     lr_discriminator: Positive
+    weight_decay: NonNegative
+
+
+class FlowHead(Block):
+    """DifferNet's flow and its training (methods `differnet` and `comet-nf`)."""
+
+    blocks: Count
+    hidden: Count
+    clamp: Positive
+    score: Literal["latent", "likelihood"]
+    epochs: Count
+    batch_size: Count
+    views_per_image: Count
+    lr: Positive
+    betas: tuple[Fraction, Fraction]
+    eps: Positive
     weight_decay: NonNegative
 
 
@@ -205,22 +245,34 @@ class AfTokensParams(Block):
     zero_shot_weight: NonNegative
 
 
+class CometNfSettings(Block):
+    """What a CoMet-NF fit reads: kappa is a key of its own in params.yaml, the head is DifferNet's."""
+
+    kappa: float
+    comet: StrategyParams
+    head: FlowHead
+
+
 class MethodsParams(Block):
     """Which methods run, by parameter profile, and their settings."""
 
     plain: tuple[Literal["simplenet", "patchcore"], ...]
     confident: tuple[Literal["comet-sn", "cozad"], ...]
+    flow: tuple[Literal["differnet", "comet-nf"], ...]
     auxiliary: tuple[Literal["af-tokens", "cozad-zero"], ...]
     simplenet: SimpleNetHead
     patchcore: PatchCoreParams
     comet_sn: Annotated[CometParams, Field(alias="comet-sn")]
     cozad: CozadParams
     af_tokens: Annotated[AfTokensParams, Field(alias="af-tokens")]
+    differnet: FlowHead
+    comet_nf: Annotated[StrategyParams, Field(alias="comet-nf")]
 
     @property
     def names(self) -> tuple[str, ...]:
         """Every method that runs, in report order; a few-shot variant has a name of its own."""
-        return (*self.plain, *self.confident, *(name for m in self.auxiliary for name in self.variants(m)))
+        tried = (name for method in self.auxiliary for name in self.variants(method))
+        return (*self.plain, *self.confident, *self.flow, *tried)
 
     def variants(self, method: str) -> tuple[str, ...]:
         """The names under which a method's results stand: one a number of shots."""
@@ -255,6 +307,7 @@ class Params(Block):
     noise: NoiseParams
     threshold: ThresholdParams
     backbone: BackboneParams
+    views: ViewParams
     methods: MethodsParams
 
     @property
@@ -266,6 +319,11 @@ class Params(Block):
     def cozad(self) -> CozadSettings:
         """Everything that the method `cozad` depends on."""
         return CozadSettings(kappa=self.kappa, cozad=self.methods.cozad, head=self.methods.simplenet)
+
+    @property
+    def comet_nf(self) -> CometNfSettings:
+        """Everything that the method `comet-nf` depends on."""
+        return CometNfSettings(kappa=self.kappa, comet=self.methods.comet_nf, head=self.methods.differnet)
 
     @model_validator(mode="after")
     def _no_repetition(self) -> Self:
@@ -279,11 +337,10 @@ class Params(Block):
         }.items():
             if len(set(values)) != len(values):
                 raise ValueError(f"{key}: every entry may stand once, got {list(values)}")
-        if list(self.backbone.out_indices) != sorted(set(self.backbone.out_indices)):
-            found = list(self.backbone.out_indices)
-            raise ValueError(f"backbone.out_indices: must increase (the finest level first), got {found}")
         if not self.methods.names:
-            raise ValueError("methods: plain, confident and auxiliary are empty; name at least one method")
+            raise ValueError(
+                "methods: plain, confident, flow and auxiliary are empty; name at least one method"
+            )
         if self.methods.auxiliary and not self.auxiliary.categories:
             raise ValueError(
                 f"auxiliary.categories: {', '.join(self.methods.auxiliary)} trains on them, got []; "

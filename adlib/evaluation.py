@@ -130,7 +130,7 @@ def load_test_set(
 
 
 def measure(scores: FitScores, test: TestSet) -> dict[str, float]:
-    """Image metrics, those at the threshold if there is one, and pixel metrics where there are masks."""
+    """Image metrics, those at a threshold if there is one, and pixel metrics of methods with maps and masks."""
     found = image_metrics(scores.image, test.labels)
     found["image_fpr95"] = fpr_at_tpr(scores.image, test.labels, 0.95)
     if scores.threshold is not None:
@@ -138,7 +138,7 @@ def measure(scores: FitScores, test: TestSet) -> dict[str, float]:
         precision, recall, f1 = precision_recall_f1(flagged, test.labels, 1)
         found |= {"image_precision": precision, "image_recall": recall, "image_f1": f1}
         found["image_fpr"] = float(flagged[~test.labels].mean())
-    if test.masks is not None:
+    if test.masks is not None and scores.grid is not None:
         maps = pixel_maps(scores.patch, scores.grid, scores.image_size)
         found |= pixel_metrics(maps, test.masks)
     return found

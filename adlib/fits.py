@@ -40,8 +40,8 @@ class FitScores:
     Attributes:
         test: ids of the T test images.
         image: `(T,)` image scores.
-        patch: `(T, N)` patch scores on `grid`.
-        grid: rows and columns of patches.
+        patch: `(T, N)` scores of patches on `grid`, or of views.
+        grid: rows and columns of patches; None for views, of which no map can be drawn.
         image_size: side of the square frame in pixels.
         features_key: identity of the features.
         weights_sha256: identity of the backbone's weights.
@@ -58,7 +58,7 @@ class FitScores:
     test: tuple[str, ...]
     image: np.ndarray
     patch: np.ndarray
-    grid: tuple[int, int]
+    grid: tuple[int, int] | None
     image_size: int
     features_key: str
     weights_sha256: str
@@ -75,13 +75,13 @@ class FitScores:
 def load_scores(folder: str | Path) -> FitScores:
     """Read the scores of the fit in `folder`."""
     arrays, info = load_file(Path(folder) / SCORES), read_json(Path(folder) / INFO)
-    rows, columns = info["grid"]
     examined = [arrays[f"suspect_{n}"] for n in ("images", "patch", "nearest") if f"suspect_{n}" in arrays]
+    grid = None if info["grid"] is None else tuple(info["grid"])
     return FitScores(
         tuple(info["test"]),
         arrays["image"],
         arrays["patch"],
-        (rows, columns),
+        grid,
         info["image_size"],
         info["features_key"],
         info["weights_sha256"],

@@ -29,9 +29,14 @@ def toy_params(params: Params) -> Params:
     few = params.methods.cozad.contrastive.model_copy(update={"max_embeddings": 64})
     cozad = params.methods.cozad.model_copy(update={"epochs": 30, "contrastive": few})
     tokens = params.methods.af_tokens.model_copy(update={"epochs": 15, "lr": 1e-3, "heads": 2, "head_dim": 8})
+    flow = params.methods.differnet.model_copy(
+        update={"blocks": 2, "hidden": 32, "epochs": 30, "lr": 3e-3, "views_per_image": 8}
+    )
+    comet_nf = params.methods.comet_nf.model_copy(update={"epochs": 30})
     methods = params.methods.model_copy(
         update={
             "simplenet": head, "patchcore": bank, "comet_sn": comet, "cozad": cozad, "af_tokens": tokens,
+            "differnet": flow, "comet_nf": comet_nf,
         }
     )  # fmt: skip
     return params.model_copy(update={"methods": methods})

@@ -253,13 +253,14 @@ def test_a_repeated_method_is_refused(edited: Edit):
 @pytest.mark.parametrize("value", [[2, 2], [3, 2]])
 def test_levels_of_the_backbone_increase(edited: Edit, value: list[int]):
     """timm returns the levels in the network's order whatever is asked: two lists would name one result."""
-    with pytest.raises(ParamsError, match=r"backbone.out_indices: must increase .*, got \["):
-        edited({"backbone.out_indices": value})
+    for block in ("backbone", "views.backbone"):
+        with pytest.raises(ParamsError, match=rf"params.yaml: {block}.out_indices: must increase .*, got \["):
+            edited({f"{block}.out_indices": value})
 
 
-def test_one_profile_may_be_empty_but_not_both(edited: Edit):
+def test_a_profile_may_be_empty_but_not_all(edited: Edit):
     assert edited({"methods.plain": [], "methods.confident": ["comet-sn"]}).methods.names == ("comet-sn",)
-    with pytest.raises(ParamsError, match="methods: plain, confident and auxiliary are empty; name at least"):
+    with pytest.raises(ParamsError, match="methods: plain, confident, flow and auxiliary are empty; name"):
         edited({"methods.plain": [], "methods.confident": []})
 
 
@@ -279,8 +280,9 @@ def test_every_number_of_shots_is_a_variant(edited: Edit):
 
 
 def test_names_are_in_report_order(edited: Edit):
-    params = edited({"methods.plain": ["patchcore", "simplenet"], "methods.confident": ["comet-sn"]})
-    assert params.methods.names == ("patchcore", "simplenet", "comet-sn")
+    chosen = {"plain": ["patchcore", "simplenet"], "confident": ["comet-sn"], "flow": ["comet-nf"]}
+    params = edited({f"methods.{profile}": names for profile, names in chosen.items()})
+    assert params.methods.names == ("patchcore", "simplenet", "comet-sn", "comet-nf")
 
 
 def test_missing_file(tmp_path: Path):

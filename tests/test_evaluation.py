@@ -1,5 +1,7 @@
 """What evaluation writes beside ranking metrics: the operating point, by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -88,3 +90,10 @@ def test_the_interval_covers_its_level():
 def test_impossible_counts(hits: int, total: int, level: float):
     with pytest.raises(ValueError, match="expected"):
         binomial_interval(hits, total, level)
+
+
+def test_pixel_metrics_need_maps():
+    masks = np.zeros((8, 32, 32), dtype=bool)
+    masks[4:, :4, :4] = True
+    found = measure(replace(fit(), grid=None), evaluation.TestSet(LABELS, DEFECTS, masks, 0))
+    assert all(name.startswith("image") for name in found)

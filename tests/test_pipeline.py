@@ -25,7 +25,13 @@ CHANGES = {
     "device": "cpu",
     "dataset": {"name": "samples", "categories": [CATEGORY]},
     "backbone": {"weights": "random"},
-    "methods": {"simplenet": {"epochs": 2}, "patchcore": {"presample": 500, "coreset": 100}},
+    "views": {"backbone": {"weights": "random"}, "sizes": [64, 32], "count": 2},
+    "methods": {
+        "simplenet": {"epochs": 2},
+        "patchcore": {"presample": 500, "coreset": 100},
+        "differnet": {"hidden": 16},
+        "comet-nf": {"epochs": 1},
+    },
 }
 
 
@@ -168,6 +174,22 @@ def test_levels_and_seeds_embed_nothing_and_train_only_what_is_new(clone: Clone)
     clone.edit({"noise": {"levels": [0.0, 0.1]}})
     clone.repro()
     assert clone.results() == before
+
+
+def test_a_flow_method_brings_its_views_and_no_pixel_metrics(clone: Clone):
+    before = clone.results()
+    clone.edit({"methods": {"flow": ["comet-nf"]}})
+    cell = f"@{CATEGORY}-comet-nf"
+    assert sorted(clone.repro()) == sorted(
+        [f"views{cell}", f"train-flow{cell}", f"evaluate-flow{cell}", "report"]
+    )
+    added = [row for row in clone.results() if row not in before]
+    assert {row["method"] for row in added} == {"comet-nf"}
+    assert {row["metric"] for row in added} == {"image_auroc", "image_ap", "image_f1max"}
+    clone.edit({"kappa": 1.0})
+    assert not any(stage.startswith(("views", "features")) for stage in clone.repro())
+    clone.run("git", "checkout", "-q", ".")
+    clone.run("dvc", "checkout", "-q")
 
 
 def test_everything_between_runs_without_labels(clone: Clone):

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from timm.data.config import resolve_data_config
 from torch import Tensor, nn
 
-from adlib.config import BackboneParams
+from adlib.config import NetworkParams
 from adlib.data.images import sha256_file
 from adlib.device import mixed_precision
 from adlib.errors import UserError
@@ -74,7 +74,7 @@ class Backbone:
             return [level.float() for level in self.network(x)]
 
 
-def load_backbone(params: BackboneParams, device: torch.device) -> Backbone:
+def load_backbone(params: NetworkParams, device: torch.device) -> Backbone:
     """Build the network that params.yaml names, with its weights.
 
     Raises:
@@ -111,7 +111,7 @@ def load_backbone(params: BackboneParams, device: torch.device) -> Backbone:
     )
 
 
-def _feature_network(model: str, params: BackboneParams) -> nn.Module:
+def _feature_network(model: str, params: NetworkParams) -> nn.Module:
     if not timm.is_model(model):
         near = difflib.get_close_matches(model, timm.list_models(), n=5)
         raise WeightsError(
@@ -132,7 +132,7 @@ def _feature_network(model: str, params: BackboneParams) -> nn.Module:
         ) from error
 
 
-def _state(params: BackboneParams, model: str) -> dict[str, Tensor] | None:
+def _state(params: NetworkParams, model: str) -> dict[str, Tensor] | None:
     """The state dict of packaged or local weights under timm's names; None for hub and random."""
     if params.weights == "package":
         return _packaged_state(model, PACKAGED[params.name].path())

@@ -19,13 +19,14 @@ INFO = "features.json"
 
 @dataclass(frozen=True)
 class FeatureInfo:
-    """What a feature file holds: the ids of its rows, the grid of patches, and where it came from.
+    """What a feature file holds: the ids of its rows, and where they came from.
 
-    `embedding` has the backbone's block of params.yaml and `keep_aspect`.
+    `grid` is the rows and columns of the patches, None where a row holds views of an image instead.
+    `embedding` has the backbone's block of params.yaml and `keep_aspect` (patches only).
     """
 
     ids: tuple[str, ...]
-    grid: tuple[int, int]
+    grid: tuple[int, int] | None
     image_size: int
     weights_sha256: str
     key: str
@@ -146,9 +147,10 @@ def join_views(views: Sequence[FeatureView]) -> FeatureView:
 def open_features(folder: str | Path) -> Features:
     """Open a feature folder, memory-mapped."""
     raw = read_json(Path(folder) / INFO)
+    grid = None if raw["grid"] is None else tuple(raw["grid"])
     info = FeatureInfo(
         tuple(raw["ids"]),
-        tuple(raw["grid"]),
+        grid,
         raw["image_size"],
         raw["weights_sha256"],
         raw["key"],

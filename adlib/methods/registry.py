@@ -11,9 +11,12 @@ from adlib.config import Params
 from adlib.features.store import FeatureView
 from adlib.methods.af_tokens import AfTokens, fit_af_tokens
 from adlib.methods.auxiliary import AuxiliaryImages
+from adlib.methods.comet_nf import fit_comet_nf
 from adlib.methods.comet_sn import fit_comet_sn
 from adlib.methods.cozad import fit_cozad, fit_cozad_zero
 from adlib.methods.detector import Detector, Fit
+from adlib.methods.differnet import fit_differnet
+from adlib.methods.flow_head import FlowDetector
 from adlib.methods.patchcore import PatchCore, fit_patchcore
 from adlib.methods.simplenet import fit_simplenet
 from adlib.methods.simplenet_head import SimpleNetDetector
@@ -27,11 +30,13 @@ class Method:
         settings: the parameters that its fit reads, and no others: they are the key of a stored fit.
         fit: `(settings, features, seed, device)` to a fit.
         from_state: rebuilds the detector from its tensors.
+        views: whether its features are rotated views (stage `views`) instead of patches (stage `features`).
     """
 
     settings: Callable[[Params], Any]
     fit: Callable[[Any, FeatureView, int, torch.device], Fit]
     from_state: Callable[[dict[str, Tensor]], Detector]
+    views: bool = False
 
 
 METHODS = {
@@ -39,6 +44,8 @@ METHODS = {
     "comet-sn": Method(lambda p: p.comet_sn, fit_comet_sn, SimpleNetDetector.from_state),
     "cozad": Method(lambda p: p.cozad, fit_cozad, SimpleNetDetector.from_state),
     "patchcore": Method(lambda p: p.methods.patchcore, fit_patchcore, PatchCore.from_state),
+    "differnet": Method(lambda p: p.methods.differnet, fit_differnet, FlowDetector.from_state, views=True),
+    "comet-nf": Method(lambda p: p.comet_nf, fit_comet_nf, FlowDetector.from_state, views=True),
 }
 
 

@@ -74,25 +74,31 @@ def write_gallery(
         keep_aspect: as in params.yaml; pictures are shown as the network sees them.
     """
     anomalous = np.array([labels[id].anomalous for id in scores.test])
-    low, high = (float(q) for q in np.quantile(scores.patch[~anomalous], SCALE))
+    scale = None
+    if scores.grid is not None:
+        low, high = (float(q) for q in np.quantile(scores.patch[~anomalous], SCALE))
+        scale = {"low": low, "high": high, "quantiles": SCALE}
     entries: list[tuple[str, dict[str, Any]]] = []
     pictures: list[np.ndarray] = []
 
     def frame(id: str) -> np.ndarray:
         return resize_rgb(read_rgb(root / samples[id].path), scores.image_size, keep_aspect)
 
-    def stretch(heat: np.ndarray) -> np.ndarray:
-        return (heat - low) / max(high - low, np.finfo(float).tiny)
+    def heat_maps(patch: np.ndarray) -> Sequence[np.ndarray | None]:
+        """Maps of some images, 0 to 1 on the colour scale; None each where scores have no grid."""
+        if scores.grid is None or scale is None:
+            return [None] * len(patch)
+        maps = pixel_maps(patch, scores.grid, scores.image_size)
+        return list((maps - scale["low"]) / max(scale["high"] - scale["low"], np.finfo(float).tiny))
 
     def describe(id: str) -> dict[str, Any]:
         label = labels[id]
         return {"id": id, "path": samples[id].path, "defect": label.defect, "anomalous": label.anomalous}
 
     for group, chosen in choose(scores.image, anomalous).items():
-        maps = pixel_maps(scores.patch[chosen], scores.grid, scores.image_size)
-        for i, heat in zip(chosen, maps, strict=True):
+        for i, heat in zip(chosen, heat_maps(scores.patch[chosen]), strict=True):
             rgb, mask = frame(scores.test[i]), None if masks is None else masks[i]
-            pictures.append(panels(rgb, stretch(heat), mask))
+            pictures.append(panels(rgb, heat, mask))
             score = float(scores.image[i])
             # How far the image is on the wrong (or right) side, in numbers that all methods share.
             above = float((scores.image[anomalous != anomalous[i]] < score).mean())
@@ -100,10 +106,11 @@ def write_gallery(
             entries.append((group, describe(scores.test[i]) | measured))
     if scores.suspects is not None and scores.weight is not None and scores.suspicion is not None:
         found = scores.suspects
-        maps = pixel_maps(found.patch[:SUSPECTS], scores.grid, scores.image_size)
-        for i, heat, nearest in zip(found.images, maps, found.nearest, strict=False):
+        for i, heat, nearest in zip(
+            found.images, heat_maps(found.patch[:SUSPECTS]), found.nearest, strict=False
+        ):
             others = [shrink(frame(scores.train[j])) for j in nearest]
-            shown = panels(frame(scores.train[i]), stretch(heat), None)
+            shown = panels(frame(scores.train[i]), heat, None)
             pictures.append(np.concatenate([shown, *others], axis=1))
             measured = {
                 "suspicion": float(scores.suspicion[i]),
@@ -115,21 +122,21 @@ def write_gallery(
     for (group, entry), jpeg in zip(entries, encode(pictures, BUDGET), strict=True):
         groups[group].append(entry | {"jpeg": jpeg})
     fit = {"noise": training_set.noise, "seed": training_set.seed}
-    write_json(path, fit | {"scale": {"low": low, "high": high, "quantiles": SCALE}, "groups": groups})
+    write_json(path, fit | {"scale": scale, "groups": groups})
 
 
-def panels(rgb: np.ndarray, heat: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+def panels(rgb: np.ndarray, heat: np.ndarray | None, mask: np.ndarray | None) -> np.ndarray:
     """The picture, and beside it the heat map with the true mask's outline.
 
     Args:
         rgb: `(S, S, 3)` uint8.
-        heat: `(S, S)`, 0 and 1 are the ends of the colour scale.
+        heat: `(S, S)`, 0 and 1 are the ends of the colour scale; None: the picture again.
         mask: `(S, S)` bool, or None.
 
     Returns:
         `(PANEL, 2 * PANEL, 3)` uint8.
     """
-    heated = shrink(overlay(rgb, heat))
+    heated = shrink(rgb if heat is None else overlay(rgb, heat))
     if mask is not None and mask.any():
         heated = draw_outline(heated, shrink_mask(mask))
     return np.concatenate([shrink(rgb), heated], axis=1)

@@ -10,8 +10,7 @@ from conftest import CPU, toy_features
 from adlib.config import MethodsParams, Params
 from adlib.data.contaminate import Splits, TrainingSet, write_splits
 from adlib.errors import UserError
-from adlib.features.build import INFO, ROWS
-from adlib.features.store import Features
+from adlib.features.store import INFO, ROWS, Features
 from adlib.fits import FitScores, load_scores
 from adlib.heads.memory import MemoryBank
 from adlib.io import read_json, write_json
@@ -97,13 +96,13 @@ def test_fewer_images_than_a_batch_still_train(name: str, toy_params: Params, fe
     assert torch.isfinite(score_images(few.detector, features.select(TEST), CPU)["image"]).all()
 
 
-@pytest.mark.parametrize("name", ["simplenet", "comet-sn", "cozad"])
+@pytest.mark.parametrize("name", ["simplenet", "comet-sn", "cozad", "comet-nf"])
 def test_one_image_is_too_few(name: str, toy_params: Params, features: Features):
     with pytest.raises(UserError, match="at least"):
         fit(name, toy_params, features, ids=NORMAL[:1])
 
 
-@pytest.mark.parametrize("name", ["simplenet", "comet-sn", "cozad"])
+@pytest.mark.parametrize("name", ["simplenet", "comet-sn", "cozad", "differnet", "comet-nf"])
 def test_log_has_every_epoch(name: str, toy_params: Params, features: Features):
     log = fit(name, toy_params, features).log
     assert [entry["epoch"] for entry in log] == list(range(30))
@@ -113,7 +112,7 @@ def test_log_has_every_epoch(name: str, toy_params: Params, features: Features):
 def test_every_configured_method_exists(params: Params):
     allowed = {
         name
-        for block in ("plain", "confident")
+        for block in ("plain", "confident", "flow")
         for name in MethodsParams.model_fields[block].annotation.__args__[0].__args__  # type: ignore[union-attr]
     }
     assert allowed == set(METHODS)
@@ -127,7 +126,7 @@ def test_statistics_come_from_training_features(toy_params: Params, features: Fe
     torch.testing.assert_close(state["std"].double(), rows.std(0), rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["comet-sn", "cozad"])
+@pytest.mark.parametrize("name", ["comet-sn", "cozad", "comet-nf"])
 def test_comet_doubts_the_contaminating_images(name: str, toy_params: Params, features: Features):
     dirty = NORMAL + [f"a{i:03}" for i in range(5)]
     weights = fit(name, toy_params, features, ids=dirty).weights

@@ -2,6 +2,7 @@
 
 import base64
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +167,16 @@ def test_gallery_shows_suspects_with_their_evidence_and_whether_they_were_inject
     assert (worst[0]["weight"], worst[0]["suspicion"]) == (pytest.approx(0.3), 7)
     assert worst[0]["nearest"] == ["r0.png", "r2.png", "r1.png"]
     assert picture(worst[0]).size == (5 * PANEL, PANEL), "image, heat map and three images like it"
+
+
+def test_without_a_grid_the_picture_takes_the_place_of_the_map(tmp_path: Path):
+    """Scores of views cannot be drawn; the examples are chosen and shown all the same."""
+    made = make_scores(tmp_path, weights=False, masked=False)
+    found = write(tmp_path, made | {"scores": replace(made["scores"], grid=None)})
+    assert found["scale"] is None
+    assert [e["id"] for e in found["groups"]["hits"]] == ["t0", "t1"]
+    left, right = np.split(np.asarray(picture(found["groups"]["hits"][0]), dtype=int), 2, axis=1)
+    assert np.abs(left - right).mean() < 5  # one picture twice, but for the compression
 
 
 def test_a_method_without_weights_shows_no_training_images(tmp_path: Path):

@@ -1,0 +1,131 @@
+"""Rows of features, one an image, through the store: what all kinds of features share.
+
+A row depends on the image's bytes and on the recipe's key: that is its name in the store. A stage's output is
+assembled from rows.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from adlib.data.images import read_rgb, sha256_file
+from adlib.data.manifest import DataError, Sample
+from adlib.features.store import INFO, ROWS
+from adlib.io import atomic_directory, atomic_path, write_json
+from adlib.progress import track
+from adlib.store import entry_path
+
+Frame = TypeVar("Frame")
+
+
+@dataclass(frozen=True)
+class Recipe(Generic[Frame]):
+    """How one kind of features is made.
+
+    Attributes:
+        key: the content key of everything that a row depends on besides its image.
+        shape: `(N, D)` of a row.
+        info: what `FeatureInfo` says besides ids and key.
+        block: how many images are read and embedded at a time.
+        frame: an image `(H, W, 3)` uint8 to what `embed` takes; runs in threads.
+        embed: B frames to rows `(B, N, D)` float16.
+    """
+
+    key: str
+    shape: tuple[int, int]
+    info: dict[str, Any]
+    block: int
+    frame: Callable[[np.ndarray], Frame]
+    embed: Callable[[list[Frame]], np.ndarray]
+
+
+def write_rows(folder: str | Path, samples: Sequence[Sample], root: Path, recipe: Recipe[Any]) -> int:
+    """Write the features of all samples to `folder` (as a whole or not at all).
+
+    Rows found in the store are copied, the others embedded and added to it.
+
+    Returns:
+        The number of images that had to be embedded.
+
+    Raises:
+        DataError: an image is not the one that the manifest names.
+    """
+    embedded = 0
+    with atomic_directory(folder) as temporary:
+        shape = (len(samples), *recipe.shape)
+        rows = np.lib.format.open_memmap(temporary / ROWS, mode="w+", dtype=np.float16, shape=shape)
+        missing = [i for i, sample in enumerate(samples) if not _restore(rows, i, recipe.key, sample.id)]
+        for start, block in _embedded_blocks(recipe, [samples[i] for i in missing], root):
+            for i, row in zip(missing[start:], block, strict=False):
+                rows[i] = row
+                _keep(row, recipe.key, samples[i].id)
+                embedded += 1
+        rows.flush()
+        del rows
+        write_json(temporary / INFO, {"ids": [s.id for s in samples], **recipe.info, "key": recipe.key})
+    return embedded
+
+
+def filled(images: np.ndarray, size: int) -> np.ndarray:
+    """`(B, ...)` filled up to `size` with copies.
+
+    Kernels are chosen by the batch's shape and round differently, but a row must not depend on the company
+    it is embedded in.
+    """
+    B, *frame = images.shape
+    return np.resize(images, (max(B, size), *frame))
+
+
+def half_precision(features: Tensor) -> np.ndarray:
+    """float16 on the CPU; what lies beyond its range is clamped."""
+    limit = torch.finfo(torch.float16).max
+    return features.clamp(-limit, limit).half().cpu().numpy()
+
+
+def _embedded_blocks(
+    recipe: Recipe[Any], samples: list[Sample], root: Path
+) -> Iterator[tuple[int, np.ndarray]]:
+    """`(start, rows)` in order; images are decoded in threads while the backbone works."""
+
+    def read(block: list[Sample]) -> list[Any]:
+        return [recipe.frame(_read_known(root, sample)) for sample in block]
+
+    step = recipe.block
+    blocks = [samples[i : i + step] for i in range(0, len(samples), step)]
+    with ThreadPoolExecutor(max_workers=4) as pool, track("embedding", len(samples), "images") as advance:
+        ahead = deque(pool.submit(read, block) for block in blocks[:2])
+        for number, block in enumerate(blocks):
+            frames = ahead.popleft().result()
+            ahead.extend(pool.submit(read, later) for later in blocks[number + 2 : number + 3])
+            yield number * step, recipe.embed(frames)
+            advance(len(block))
+
+
+def _read_known(root: Path, sample: Sample) -> np.ndarray:
+    """The image, provided that it still is the one its id names: other pixels would poison the store."""
+    path = root / sample.path
+    if sha256_file(path) != sample.id:
+        raise DataError(f"{path}: changed since the fetch stage; run `dvc repro`, which fetches it anew")
+    return read_rgb(path)
+
+
+def _restore(rows: np.ndarray, i: int, key: str, id: str) -> bool:
+    path = entry_path("features", key, f"{id}.npy")
+    if path is None or not path.is_file():
+        return False
+    rows[i] = np.load(path)
+    return True
+
+
+def _keep(row: np.ndarray, key: str, id: str) -> None:
+    path = entry_path("features", key, f"{id}.npy")
+    if path is not None:
+        with atomic_path(path) as temporary:
+            np.save(temporary, row)
