@@ -24,7 +24,7 @@ from adlib.methods.detector import Detector, score_images
 from adlib.methods.registry import AUXILIARY_METHODS
 from adlib.progress import say
 from adlib.rng import shuffled
-from adlib.training import load_detector, write_model, write_scores
+from adlib.training import calibration_scores, load_detector, write_model, write_scores, write_threshold
 
 
 def apply_auxiliary(
@@ -82,18 +82,23 @@ def apply_auxiliary(
                     fitted = time.perf_counter()
                     scores = score_images(detector, opened.select(plan.test), device)
                     times = {"fit": fitted - start, "score": time.perf_counter() - fitted}
+                    scores |= calibration_scores(detector, opened, training_set.calibration, device)
                     scored[key] = Applied(detector, scores, times)
                 fit = variant / training_set.name
                 (temporary / fit).mkdir(parents=True)
                 write_model(temporary / fit, method, scored[key].detector)
-                write_scores(temporary / fit, scored[key].scores, opened.info, shown, plan.test, [])
+                calibration = training_set.calibration
+                write_scores(
+                    temporary / fit, scored[key].scores, opened.info, shown, plan.test, [], calibration
+                )
+                write_threshold(temporary / fit, params.threshold)
                 seconds[fit.as_posix()] = scored[key].seconds
             say(f"{category} {variant_name(method, shots)}: {len(plan.test)} images scored")
     write_json(timing, seconds)
 
 
 class Applied(NamedTuple):
-    """A detector, zero-shot or with its shots, and its scores of the test images."""
+    """A detector, zero-shot or with its shots, and its scores of the test and calibration images."""
 
     detector: Detector
     scores: dict[str, Tensor]

@@ -52,6 +52,8 @@ class DatasetParams(Block):
     categories: Annotated[tuple[Name, ...], Field(min_length=1)]
     version: str
     max_train: Count
+    max_calibration: Annotated[int, Field(ge=0)]
+    calibration_share: Annotated[float, Field(ge=0, le=0.5)]
     max_test_normal: Count
     max_test_anomalous: Count
     split_seed: Annotated[int, Field(ge=0)]
@@ -69,6 +71,14 @@ class NoiseParams(Block):
     levels: Annotated[tuple[Fraction, ...], Field(min_length=1)]
     reserve: Annotated[float, Field(ge=0, le=0.5)]
     overlap: bool
+
+
+class ThresholdParams(Block):
+    """The decision threshold, from calibration images alone (see `adlib.threshold`)."""
+
+    fpr: Annotated[float, Field(gt=0, lt=1)]
+    trim: Annotated[float, Field(ge=0, le=0.5)]
+    contamination: Annotated[float, Field(ge=0, le=0.5)]
 
 
 class BackboneParams(Block):
@@ -243,6 +253,7 @@ class Params(Block):
     dataset: DatasetParams
     auxiliary: AuxiliaryParams
     noise: NoiseParams
+    threshold: ThresholdParams
     backbone: BackboneParams
     methods: MethodsParams
 

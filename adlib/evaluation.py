@@ -1,11 +1,13 @@
 """Stage `evaluate`: raw scores meet the sealed labels; nothing learned here flows back into training."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from adlib.audit import check_disjoint, fair_test
 from adlib.config import Params
 from adlib.data.contaminate import TrainingSet, read_splits
 from adlib.data.images import image_size, read_mask, resize_mask
@@ -13,13 +15,21 @@ from adlib.data.layouts import dataset_root
 from adlib.data.manifest import DataError, Label, Sample, read_labels, read_manifest
 from adlib.fits import FitScores, load_scores
 from adlib.io import atomic_directory, write_csv, write_json
-from adlib.metrics import image_metrics, pixel_metrics
+from adlib.metrics import (
+    auroc,
+    binomial_interval,
+    fpr_at_tpr,
+    image_metrics,
+    pixel_metrics,
+    precision_recall_f1,
+)
 from adlib.progress import say
 from adlib.report.gallery import reference_fit, write_gallery
 from adlib.scoring import pixel_maps
+from adlib.threshold import Threshold, exceeds
 
 IMAGE_COLUMNS = ("noise", "seed", "id", "path", "split", "label", "defect", "score", "weight", "suspicion")
-PIXEL_METRICS = ("pixel_auroc", "aupro_0.3")
+DEFECT_COLUMNS = ("noise", "seed", "defect", "images", "image_auroc", "image_recall")
 
 
 @dataclass(frozen=True)
@@ -28,11 +38,13 @@ class TestSet:
 
     Attributes:
         labels: `(T,)` bool, True for anomalous.
+        defects: `(T,)` kinds of defect as text.
         masks: `(T, size, size)` bool, or None for a category without masks.
         vanished: how many defects are so small that no pixel of them survives the resize.
     """
 
     labels: np.ndarray
+    defects: np.ndarray
     masks: np.ndarray | None
     vanished: int
 
@@ -40,8 +52,9 @@ class TestSet:
 def evaluate(params: Params, category: str, fetched: Path, splits: Path, fits: Path, out: Path) -> None:
     """Measure every fit of one category and method.
 
-    Writes `metrics.json` (a list of noise, seed, metric, value), `images.csv` (a row an image and fit) and
-    `gallery.json` (examples for the report).
+    Writes `metrics.json` (a list of noise, seed, metric, value; what each threshold promised and met),
+    `images.csv` (a row an image and fit), `defects.csv` (a row a kind of defect and fit) and `gallery.json`
+    (examples for the report).
     """
     samples = {sample.id: sample for sample in read_manifest(fetched / "manifest.csv")}
     labels = read_labels(fetched / "labels.csv")
@@ -50,17 +63,23 @@ def evaluate(params: Params, category: str, fetched: Path, splits: Path, fits: P
     test = load_test_set(plan.test, samples, labels, root, params.image_size, params.keep_aspect)
     if test.vanished:
         say(f"{category}: {test.vanished} masks vanish at {params.image_size} px; their images still count")
+    # What the fits used, not what they were told to.
+    fair, paths = fair_test(plan, labels), {id: sample.path for id, sample in samples.items()}
     shown = reference_fit(plan.training_sets)
-    measured, rows = [], []
+    measured, thresholds, rows, defects = [], [], [], []
     with atomic_directory(out) as temporary:
         for training_set in plan.training_sets:
             scores = load_scores(fits / training_set.name)
-            if scores.test != plan.test:
+            if (scores.test, scores.calibration) != (plan.test, training_set.calibration):
                 raise DataError(f"{fits / training_set.name}: scores of other images; rerun the train stage")
-            for metric, value in measure(scores, test).items():
-                measured.append(
-                    {"noise": training_set.noise, "seed": training_set.seed, "metric": metric, "value": value}
-                )
+            check_disjoint({"test": fair, "training": scores.train, "calibration": scores.calibration}, paths)
+            fit = {"noise": training_set.noise, "seed": training_set.seed}
+            measured.extend(
+                fit | {"metric": metric, "value": value} for metric, value in measure(scores, test).items()
+            )
+            if scores.threshold is not None:
+                thresholds.append(fit | threshold_met(scores.threshold, scores.image, test.labels))
+            defects.extend(defect_rows(training_set, scores, test))
             rows.extend(image_rows(training_set, scores, samples, labels))
             if training_set is shown:
                 write_gallery(
@@ -75,8 +94,10 @@ def evaluate(params: Params, category: str, fetched: Path, splits: Path, fits: P
                 )
         found = {"features_key": scores.features_key, "weights_sha256": scores.weights_sha256}
         write_json(
-            temporary / "metrics.json", {"vanished_masks": test.vanished, **found, "metrics": measured}
+            temporary / "metrics.json",
+            {"vanished_masks": test.vanished, **found, "thresholds": thresholds, "metrics": measured},
         )
+        write_csv(temporary / "defects.csv", DEFECT_COLUMNS, defects)
         write_csv(temporary / "images.csv", IMAGE_COLUMNS, rows)
 
 
@@ -97,23 +118,59 @@ def load_test_set(
     if anomalous.all() or not anomalous.any():
         kind = "anomalous" if anomalous.all() else "normal"
         raise DataError(f"the test set's {len(ids)} images are all {kind}; both kinds are needed")
+    defects = np.array([labels[id].defect for id in ids])
     if not any(labels[id].mask for id in ids):
-        return TestSet(anomalous, None, 0)
+        return TestSet(anomalous, defects, None, 0)
     masks = np.zeros((len(ids), size, size), dtype=bool)
     for mask, id in zip(masks, ids, strict=True):
         if labels[id].mask:
             native = read_mask(root / labels[id].mask, image_size(root / samples[id].path))
             mask[:] = resize_mask(native, size, keep_aspect)
-    return TestSet(anomalous, masks, int((anomalous & ~masks.any((1, 2))).sum()))
+    return TestSet(anomalous, defects, masks, int((anomalous & ~masks.any((1, 2))).sum()))
 
 
 def measure(scores: FitScores, test: TestSet) -> dict[str, float]:
-    """Image metrics, and pixel metrics where the category has masks."""
+    """Image metrics, those at the threshold if there is one, and pixel metrics where there are masks."""
     found = image_metrics(scores.image, test.labels)
+    found["image_fpr95"] = fpr_at_tpr(scores.image, test.labels, 0.95)
+    if scores.threshold is not None:
+        flagged = exceeds(scores.image, scores.threshold.threshold)
+        precision, recall, f1 = precision_recall_f1(flagged, test.labels, 1)
+        found |= {"image_precision": precision, "image_recall": recall, "image_f1": f1}
+        found["image_fpr"] = float(flagged[~test.labels].mean())
     if test.masks is not None:
         maps = pixel_maps(scores.patch, scores.grid, scores.image_size)
-        found |= {k: v for k, v in pixel_metrics(maps, test.masks, (0.3,)).items() if k in PIXEL_METRICS}
+        found |= pixel_metrics(maps, test.masks)
     return found
+
+
+def threshold_met(threshold: Threshold, scores: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+    """What a threshold promised and what the test images say: counts, and the false-alarm rate's interval."""
+    flagged = exceeds(scores, threshold.threshold)
+    counts = {
+        "true_positives": int((flagged & labels).sum()),
+        "false_positives": int((flagged & ~labels).sum()),
+        "false_negatives": int((~flagged & labels).sum()),
+        "true_negatives": int((~flagged & ~labels).sum()),
+    }
+    interval = binomial_interval(counts["false_positives"], int((~labels).sum()))
+    return asdict(threshold) | counts | {"fpr_interval_95": interval}
+
+
+def defect_rows(training_set: TrainingSet, scores: FitScores, test: TestSet) -> list[list[str]]:
+    """One row a kind of defect: its images against all normal ones, and the share of them that is flagged."""
+    rows = []
+    for defect in sorted(set(test.defects[test.labels])):
+        own = test.defects == defect
+        kept = own | ~test.labels
+        recall = ""
+        if scores.threshold is not None:
+            recall = f"{exceeds(scores.image[own], scores.threshold.threshold).mean():.6g}"
+        rows.append([
+            f"{training_set.noise:g}", str(training_set.seed), str(defect), str(int(own.sum())),
+            f"{auroc(scores.image[kept], own[kept]):.6g}", recall,
+        ])  # fmt: skip
+    return rows
 
 
 def image_rows(

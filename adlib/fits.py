@@ -7,8 +7,10 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from adlib.io import read_json
+from adlib.threshold import Threshold
 
 MODEL, SCORES, INFO, TIME = "model.safetensors", "scores.safetensors", "fit.json", "time.json"
+THRESHOLD = "threshold.json"
 
 
 def seed_name(seed: int) -> str:
@@ -48,6 +50,9 @@ class FitScores:
         train_score: `(S,)` confidence scores of the training images, or None.
         suspicion: `(S,)` of the training images, higher is more suspect, or None.
         suspects: the evidence for the highest of them, or None.
+        calibration: ids of the n calibration images.
+        calibration_score: `(n,)` image scores.
+        threshold: None without calibration images.
     """
 
     test: tuple[str, ...]
@@ -62,6 +67,9 @@ class FitScores:
     train_score: np.ndarray | None
     suspicion: np.ndarray | None
     suspects: Suspects | None
+    calibration: tuple[str, ...] = ()
+    calibration_score: np.ndarray | None = None
+    threshold: Threshold | None = None
 
 
 def load_scores(folder: str | Path) -> FitScores:
@@ -82,4 +90,13 @@ def load_scores(folder: str | Path) -> FitScores:
         arrays.get("train_score"),
         arrays.get("train_suspicion"),
         Suspects(*examined) if examined else None,
+        tuple(info["calibration"]),
+        arrays.get("calibration"),
+        load_threshold(folder),
     )
+
+
+def load_threshold(folder: str | Path) -> Threshold | None:
+    """The decision threshold of the fit in `folder`; None if it had no calibration images."""
+    path = Path(folder) / THRESHOLD
+    return Threshold(**read_json(path)) if path.is_file() else None

@@ -7,19 +7,21 @@ store: an added level or seed trains only itself, and a killed sweep resumes whe
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from safetensors.numpy import load_file as load_arrays
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from adlib.config import Params
+from adlib.config import Params, ThresholdParams
 from adlib.data.contaminate import TrainingSet, read_splits
 from adlib.device import resolve_device
 from adlib.features.store import FeatureInfo, Features, open_features
-from adlib.fits import INFO, MODEL, SCORES, TIME
+from adlib.fits import INFO, MODEL, SCORES, THRESHOLD, TIME
 from adlib.imports import code_version
 from adlib.io import atomic_directory, read_json, write_json
 from adlib.methods.detector import Detector, Fit, score_images
@@ -27,6 +29,10 @@ from adlib.methods.registry import AUXILIARY_METHODS, METHODS
 from adlib.methods.suspects import examine
 from adlib.progress import say
 from adlib.store import content_key, stored_folder
+from adlib.threshold import conformal_threshold
+
+# Colours run from the median to this quantile of the patch scores of normal images.
+HEAT_SCALE = (0.5, 0.999)
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,7 @@ class FitJob:
             settings=settings.model_dump(mode="json"),
             train=self.training_set.ids,
             test=self.test,
+            calibration=self.training_set.calibration,
             seed=self.training_set.seed,
             features=self.features.info.key,
             device=self.device.type,
@@ -56,7 +63,7 @@ class FitJob:
         )
 
     def run(self, folder: Path) -> None:
-        """Fit, score the test images and write model, scores, log and seconds into `folder`."""
+        """Fit, score test and calibration images, and write model, scores, log and seconds into `folder`."""
         method = METHODS[self.method]
         start = time.perf_counter()
         fit = method.fit(
@@ -69,8 +76,11 @@ class FitJob:
         tensors = score_images(fit.detector, self.features.select(self.test), self.device)
         tensors |= self._training(fit)
         seconds = {"fit": fitted - start, "score": time.perf_counter() - fitted}
+        calibration = self.training_set.calibration
+        tensors |= calibration_scores(fit.detector, self.features, calibration, self.device)
         write_model(folder, self.method, fit.detector)
-        write_scores(folder, tensors, self.features.info, self.training_set.ids, self.test, fit.log)
+        info, train = self.features.info, self.training_set.ids
+        write_scores(folder, tensors, info, train, self.test, fit.log, calibration)
         write_json(folder / TIME, seconds)
 
     def _training(self, fit: Fit) -> dict[str, Tensor]:
@@ -113,9 +123,32 @@ def train(
             found = stored_folder("fits", job.key, job.run, folder)
             seconds[training_set.name] = read_json(folder / TIME)
             (folder / TIME).unlink()
+            # Outside the stored part: another rate or trim refits nothing.
+            write_threshold(folder, params.threshold)
             taken = "from the store" if found else f"in {seconds[training_set.name]['fit']:.1f} s"
             say(f"{category} {method} {training_set.name}: {len(training_set.ids)} images, fitted {taken}")
     write_json(timing, seconds)
+
+
+def calibration_scores(
+    detector: Detector, features: Features, ids: Sequence[str], device: torch.device
+) -> dict[str, Tensor]:
+    """Image scores of the calibration images, and the ends of the colour scale of heat maps; {} without any.
+
+    The scale is the model's, so that colours mean the same for every image that is ever predicted with it.
+    """
+    if not ids:
+        return {}
+    scores = score_images(detector, features.select(ids), device)
+    scale = np.quantile(scores["patch"].numpy(), HEAT_SCALE)
+    return {"calibration": scores["image"], "heat_scale": torch.from_numpy(scale)}
+
+
+def write_threshold(folder: Path, params: ThresholdParams) -> None:
+    """Take the threshold from the fit's calibration scores, if there are any."""
+    scores = load_arrays(folder / SCORES).get("calibration")
+    if scores is not None:
+        write_json(folder / THRESHOLD, asdict(conformal_threshold(scores, params.fpr, params.trim)))
 
 
 def write_model(folder: Path, method: str, detector: Detector) -> None:
@@ -130,25 +163,30 @@ def write_scores(
     train: Sequence[str],
     test: Sequence[str],
     log: list[dict[str, Any]],
+    calibration: Sequence[str] = (),
 ) -> None:
     """Write the scores of a fit, and what they are of (see `adlib.fits.FitScores`)."""
     save_file(_portable(tensors), folder / SCORES)
+    heat = tensors.get("heat_scale")
     write_json(
         folder / INFO,
         {
             "train": train,
             "test": test,
+            "calibration": calibration,
             "grid": features.grid,
             "image_size": features.image_size,
             "features_key": features.key,
             "weights_sha256": features.weights_sha256,
+            "embedding": features.embedding,
+            "heat_scale": None if heat is None else heat.tolist(),
             "log": log,
         },
     )
 
 
 def load_detector(folder: str | Path, device: torch.device | str = "cpu") -> Detector:
-    """Restore a fitted detector from a fit's folder."""
+    """Restore a fitted detector from a fit's folder, with its tensors on `device`."""
     path = Path(folder) / MODEL
     with path.open("rb") as file:
         header = json.loads(file.read(int.from_bytes(file.read(8), "little")))

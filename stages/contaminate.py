@@ -1,12 +1,14 @@
-"""contaminate CATEGORY: manifest, sealed labels, excluded.csv -> the training sets and the one test set."""
+"""contaminate CATEGORY: manifest, sealed labels, excluded.csv -> training sets, test set and their audit."""
 
 import sys
 from pathlib import Path
 
+from adlib.audit import check_splits, near_duplicates
 from adlib.config import load_params
 from adlib.data.contaminate import contaminate, write_splits
 from adlib.data.excluded import read_excluded
 from adlib.data.manifest import read_labels, read_manifest
+from adlib.io import read_csv, write_json
 from adlib.progress import say
 from adlib.stage import stage
 
@@ -15,17 +17,26 @@ from adlib.stage import stage
 def main(category: str) -> None:
     params = load_params()
     fetched = Path("outputs/fetch") / category
+    samples, labels = read_manifest(fetched / "manifest.csv"), read_labels(fetched / "labels.csv")
     excluded = {row.id for row in read_excluded("excluded.csv", category)}
     splits = contaminate(
-        read_manifest(fetched / "manifest.csv"),
-        read_labels(fetched / "labels.csv"),
+        samples,
+        labels,
         levels=params.noise.levels,
         seeds=params.seeds,
         reserve=params.noise.reserve,
         overlap=params.noise.overlap,
         split_seed=params.dataset.split_seed,
+        contamination=params.threshold.contamination,
         excluded=excluded,
     )
+    paths = {sample.id: sample.path for sample in samples}
+    check_splits(splits, labels, paths)
+    hashes = {row["id"]: row["hash"] for row in read_csv(fetched / "hashes.csv")}
+    lookalikes = near_duplicates(splits, hashes, paths)
+    write_json(Path("outputs/audit") / f"{category}.json", lookalikes)
+    if lookalikes["pairs"]:
+        say(f"{category}: {len(lookalikes['pairs'])} near-duplicates across the split; see `adlib audit`")
     write_splits(Path("outputs/contaminate") / f"{category}.json", splits)
     if excluded:
         say(f"{category}: {len(excluded)} images in excluded.csv are left out of training")

@@ -1,11 +1,12 @@
-"""fetch CATEGORY [auxiliary]: images of a category -> manifest.csv and, apart, the sealed labels.csv."""
+"""fetch CATEGORY [auxiliary]: a category's images -> manifest.csv, hashes.csv and, apart, labels.csv."""
 
 import sys
+from collections import Counter
 
 from adlib.config import load_params
 from adlib.data.fetch import fetch
 from adlib.data.manifest import Label, Sample, write_rows
-from adlib.io import atomic_directory
+from adlib.io import atomic_directory, write_csv
 from adlib.progress import say
 from adlib.stage import image_set, stage
 
@@ -17,9 +18,12 @@ def main(category: str, block: str = "dataset") -> None:
     with atomic_directory(outputs / "fetch" / category) as folder:
         write_rows(folder / "manifest.csv", fetched.samples, Sample)
         write_rows(folder / "labels.csv", fetched.labels, Label)
-    train = sum(sample.split == "train" for sample in fetched.samples)
-    test = len(fetched.samples) - train
-    say(f"{category}: {train} training and {test} test images, {fetched.duplicates} duplicates left out")
+        write_csv(folder / "hashes.csv", ("id", "hash"), sorted(fetched.hashes.items()))
+    counts = Counter(sample.split for sample in fetched.samples)
+    images = (
+        f"{counts['train']} training, {counts['calibration']} calibration and {counts['test']} test images"
+    )
+    say(f"{category}: {images}, {fetched.duplicates} duplicates left out")
 
 
 if __name__ == "__main__":

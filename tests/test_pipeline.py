@@ -29,6 +29,13 @@ CHANGES = {
 }
 
 
+METRICS = {
+    *("image_auroc", "image_ap", "image_f1max", "image_fpr95"),
+    *("image_precision", "image_recall", "image_f1", "image_fpr"),
+    *("pixel_auroc", "pixel_ap", "pixel_f1max", "aupro_0.3", "aupro_0.05"),
+}
+
+
 class Clone:
     """A copy of the project with its own git history, store and parameters."""
 
@@ -113,9 +120,7 @@ def test_first_run_writes_every_result(clone: Clone):
     assert {row["method"] for row in rows} == {"simplenet", "patchcore", "comet-sn"}
     assert {row["noise"] for row in rows} == {"0", "0.1"}
     assert {row["seed"] for row in rows} == {"0", "1"}
-    assert {"image_auroc", "image_ap", "image_f1max", "pixel_auroc", "aupro_0.3"} == {
-        r["metric"] for r in rows
-    }
+    assert {r["metric"] for r in rows} == METRICS
     summary = json.loads((clone.folder / "report" / "summary.json").read_text())
     assert set(summary["patchcore"][CATEGORY]) == {"0", "0.1"}
     page = (clone.folder / "report" / "index.html").read_text()
@@ -132,6 +137,22 @@ def test_kappa_reruns_the_confident_profile_only(clone: Clone):
     cell = f"@{CATEGORY}-comet-sn"
     assert sorted(ran) == sorted([f"train-confident{cell}", f"evaluate-confident{cell}", "report"])
     assert "kappa" in clone.run("dvc", "params", "diff")
+    clone.run("git", "checkout", "-q", ".")
+    clone.run("dvc", "checkout", "-q")
+
+
+def test_another_rate_moves_the_threshold_and_refits_nothing(clone: Clone):
+    fit = clone.folder / "outputs" / "fits" / CATEGORY / "patchcore" / "noise-0_seed-0"
+    before = json.loads((fit / "threshold.json").read_text())
+    log = clone.run("dvc", "exp", "run", "-S", "threshold.fpr=0.3")
+    after = json.loads((fit / "threshold.json").read_text())
+    assert after["threshold"] < before["threshold"]
+    assert (before["fpr"], after["fpr"], after["n"]) == (0.01, 0.3, 6)
+    assert before["promised"] == before["smallest"] == 1 / 7, "6 calibration images promise no less"
+    assert log.count("from the store") == 3 * 4
+    assert {stage.split("@")[0] for stage in executed(log)} == {
+        *("train", "train-confident", "evaluate", "evaluate-confident", "report")
+    }
     clone.run("git", "checkout", "-q", ".")
     clone.run("dvc", "checkout", "-q")
 

@@ -4,6 +4,9 @@ At level r the training normals stay as they are and `round(r / (1 - r) * n)` an
 they make up the fraction r. They come from a reserve that is withheld from the test set; its size depends on
 `noise.reserve` alone, so the test set is the same for every level and seed. Levels are nested: a higher level
 holds the anomalies of the lower ones.
+
+The calibration images, from which the threshold is taken, can be made dirty in the same way. Their anomalies
+come from the other end of the same order, so that they are none of the injected ones and move none of them.
 """
 
 from collections import defaultdict
@@ -21,11 +24,15 @@ from adlib.rng import shuffled
 
 @dataclass(frozen=True, slots=True)
 class TrainingSet:
-    """The ids one fit trains on, sorted: nothing tells which of them were injected."""
+    """The ids one fit trains on, and those that its threshold is taken from.
+
+    Both are sorted: nothing tells which of them were injected.
+    """
 
     noise: float
     seed: int
     ids: tuple[str, ...]
+    calibration: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -51,6 +58,7 @@ def contaminate(
     reserve: float,
     overlap: bool,
     split_seed: int,
+    contamination: float = 0.0,
     excluded: Collection[str] = (),
 ) -> Splits:
     """Build the training sets of every level and seed, and the test set.
@@ -63,25 +71,29 @@ def contaminate(
         reserve: fraction of the anomalies to draw from, in [0, 0.5], stratified by defect.
         overlap: keep the reserve in the test set as well (some papers do; it flatters the result).
         split_seed: decides which anomalies make up the reserve.
+        contamination: fraction of the calibration images that are anomalous, in [0, 1).
         excluded: ids that a person has taken out of training; the draw of the others does not change.
 
     Raises:
         DataError: a level asks for more anomalies than the reserve holds, or no training image is left.
     """
-    normals = [s.id for s in samples if s.split == "train"]
-    test = [s.id for s in samples if s.split == "test"]
+    normals, calibration, test = (
+        [s.id for s in samples if s.split == split] for split in ("train", "calibration", "test")
+    )
     pool = draw_reserve([labels[id] for id in test if labels[id].anomalous], reserve, split_seed)
-    _check_levels(levels, len(normals), len(pool))
+    dirt = added_anomalies(contamination, len(calibration))
+    _check_levels(levels, len(normals), len(pool), dirt)
     if not overlap:
         test = sorted(set(test) - set(pool))
     training_sets = []
     for seed in seeds:
         order = shuffled(pool, seed, "contaminate")
+        calibrating = tuple(sorted(calibration + order[len(order) - dirt :]))
         for level in levels:
             ids = set(normals + order[: added_anomalies(level, len(normals))]) - set(excluded)
             if not ids:
                 raise DataError("excluded.csv leaves no training image; take some of its rows out")
-            training_sets.append(TrainingSet(level, seed, tuple(sorted(ids))))
+            training_sets.append(TrainingSet(level, seed, tuple(sorted(ids)), calibrating))
     return Splits(tuple(sorted(test)), overlap, tuple(training_sets))
 
 
@@ -109,15 +121,21 @@ def draw_reserve(anomalies: Sequence[Label], fraction: float, seed: int) -> list
     ]
 
 
-def _check_levels(levels: Sequence[float], normals: int, pool: int) -> None:
+def _check_levels(levels: Sequence[float], normals: int, pool: int, dirt: int) -> None:
+    if dirt > pool:
+        raise DataError(
+            f"threshold.contamination: adds {dirt} anomalies to the calibration images, but the reserve "
+            f"holds {pool}; lower it (or raise noise.reserve up to 0.5 or dataset.max_test_anomalous)"
+        )
     worst = max(levels)
-    needed = added_anomalies(worst, normals)
-    if needed > pool:
-        largest = np.floor(1000 * pool / (normals + pool)) / 1000
+    needed, left = added_anomalies(worst, normals), pool - dirt
+    if needed > left:
+        largest = np.floor(1000 * left / (normals + left)) / 1000
+        used = f" besides {dirt} for threshold.contamination" if dirt else ""
         raise DataError(
             f"noise.levels: {worst:g} adds {needed} anomalies to {normals} normal images, but the reserve "
-            f"holds {pool}; the largest possible level is {largest:g} (raise noise.reserve up to 0.5 or "
-            "dataset.max_test_anomalous, or lower dataset.max_train)"
+            f"holds {left}{used}; the largest possible level is {largest:g} (raise noise.reserve up to 0.5 "
+            "or dataset.max_test_anomalous, or lower dataset.max_train)"
         )
 
 
@@ -129,5 +147,8 @@ def write_splits(path: str | Path, splits: Splits) -> None:
 def read_splits(path: str | Path) -> Splits:
     """Read splits."""
     raw: dict[str, Any] = read_json(path)
-    sets = tuple(TrainingSet(s["noise"], s["seed"], tuple(s["ids"])) for s in raw["training_sets"])
+    sets = tuple(
+        TrainingSet(s["noise"], s["seed"], tuple(s["ids"]), tuple(s["calibration"]))
+        for s in raw["training_sets"]
+    )
     return Splits(tuple(raw["test"]), raw["overlap"], sets)

@@ -8,17 +8,22 @@ from pathlib import Path
 from adlib.config import DatasetParams
 from adlib.data.images import ImageError, read_mask, read_rgb, sha256_file
 from adlib.data.layouts import dataset_records, dataset_root
+from adlib.data.lookalikes import perceptual_hash
 from adlib.data.manifest import DataError, Label, Record, Sample
 from adlib.rng import shuffled
 
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """What `fetch` writes for one category; `duplicates` counts the copies that were left out."""
+    """What `fetch` writes for one category.
+
+    `duplicates` counts the copies that were left out, `hashes` are perceptual ones by sample id.
+    """
 
     samples: list[Sample]
     labels: list[Label]
     duplicates: int
+    hashes: dict[str, str]
 
 
 def fetch(params: DatasetParams, category: str) -> Fetched:
@@ -36,11 +41,13 @@ def fetch(params: DatasetParams, category: str) -> Fetched:
         (sha256_file(root / record.path), record) for record in records if record not in empty
     )
     chosen = cap(split(identified, params, category), params, category)
-    _check_files(root, [record for record in records if record in empty] + [record for _, record in chosen])
+    looks = _check_files(
+        root, [record for record in records if record in empty] + [record for _, record in chosen]
+    )
     _check_counts(chosen, category)
     samples = [Sample(id, r.path, r.split) for id, r in chosen if r.split is not None]
     labels = [Label(id, r.defect, r.mask, sha256_file(root / r.mask) if r.mask else "") for id, r in chosen]
-    return Fetched(samples, labels, duplicates)
+    return Fetched(samples, labels, duplicates, {id: looks[record.path] for id, record in chosen})
 
 
 def drop_duplicates(records: Iterable[tuple[str, Record]]) -> tuple[list[tuple[str, Record]], int]:
@@ -70,19 +77,35 @@ def drop_duplicates(records: Iterable[tuple[str, Record]]) -> tuple[list[tuple[s
 def split(
     records: list[tuple[str, Record]], params: DatasetParams, category: str
 ) -> list[tuple[str, Record]]:
-    """Give records without a published split one: `max_train` random normals train, the rest tests."""
+    """Set random normals aside for calibration, and split what was published without a split.
+
+    Without a published split `max_train` normals train, `max_calibration` (at most half of the remaining
+    ones) calibrate, and the rest tests. A published test split is never touched: the normals of the training
+    split beyond `max_train` calibrate, or `calibration_share` of that split if they are fewer.
+    """
     unsplit = [id for id, record in records if record.split is None and not record.anomalous]
-    train = set(shuffled(unsplit, params.split_seed, "split", category)[: params.max_train])
-    return [
-        (id, record if record.split else replace(record, split="train" if id in train else "test"))
-        for id, record in records
-    ]
+    drawn = shuffled(unsplit, params.split_seed, "split", category)
+    train, rest = set(drawn[: params.max_train]), drawn[params.max_train :]
+    calibration = set(rest[: min(params.max_calibration, len(rest) // 2)])
+    published = [id for id, record in records if record.split == "train" and not record.anomalous]
+    spare = max(len(published) - params.max_train, int(params.calibration_share * len(published)))
+    # The far end of the order whose head `cap` keeps: those who train stay the same.
+    order = shuffled(published, params.split_seed, "train", category)
+    calibration |= set(order[len(order) - min(params.max_calibration, spare) :])
+
+    def assigned(id: str, record: Record) -> Record:
+        if id in calibration:
+            return replace(record, split="calibration")
+        return record if record.split else replace(record, split="train" if id in train else "test")
+
+    return [(id, assigned(id, record)) for id, record in records]
 
 
 def cap(records: list[tuple[str, Record]], params: DatasetParams, category: str) -> list[tuple[str, Record]]:
     """Keep at most the numbers of images that params.yaml allows, drawn at random."""
     groups = [
         ("train", lambda r: r.split == "train", params.max_train),
+        ("calibration", lambda r: r.split == "calibration", params.max_calibration),
         ("test normal", lambda r: r.split == "test" and not r.anomalous, params.max_test_normal),
         ("test anomalous", lambda r: r.split == "test" and r.anomalous, params.max_test_anomalous),
     ]
@@ -108,12 +131,19 @@ def _check_counts(records: list[tuple[str, Record]], category: str) -> None:
         )
 
 
-def _check_files(root: Path, records: list[Record]) -> None:
-    """Decode every image and mask once, so that a bad file stops the run here and not an hour later."""
+def _check_files(root: Path, records: list[Record]) -> dict[str, str]:
+    """Decode every image and mask once, so that a bad file stops the run here and not an hour later.
+
+    Returns:
+        The images' perceptual hashes by path.
+    """
     problems: list[str] = []
+    looks: dict[str, str] = {}
     for record in records:
         try:
-            height, width, _ = read_rgb(root / record.path).shape
+            rgb = read_rgb(root / record.path)
+            looks[record.path] = perceptual_hash(rgb)
+            height, width, _ = rgb.shape
             if record.mask and not read_mask(root / record.mask, (height, width)).any():
                 problems.append(f"{record.mask}: the mask of an anomalous image has no defect pixel")
         except ImageError as error:
@@ -122,3 +152,4 @@ def _check_files(root: Path, records: list[Record]) -> None:
         shown = "\n".join(f"  {problem}" for problem in problems[:20])
         more = f"\n  … and {len(problems) - 20} more" if len(problems) > 20 else ""
         raise DataError(f"{len(problems)} bad files (repair or remove them):\n{shown}{more}")
+    return looks

@@ -6,13 +6,13 @@ mask) are sealed: only `contaminate`, the training on an auxiliary set and `eval
 
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from adlib.errors import UserError
 from adlib.io import read_csv, write_csv
 
 GOOD = "good"
-Split = Literal["train", "test"]
+Split = Literal["train", "calibration", "test"]
 
 
 class DataError(UserError):
@@ -25,7 +25,7 @@ class Record:
 
     Attributes:
         path: relative to the dataset's root, POSIX style.
-        split: `train` or `test`; None where the dataset publishes no split (`fetch` then makes one).
+        split: of the three of `Split`; None where the dataset publishes no split (`fetch` then makes one).
         defect: `good`, or the kind of defect.
         mask: path of the pixel mask relative to the root; empty where there is none.
     """
@@ -82,6 +82,7 @@ def read_labels(path: str | Path) -> dict[str, Label]:
 
 
 def _split(text: str) -> Split:
-    if text not in ("train", "test"):
-        raise DataError(f"split must be train or test, got {text!r}; rerun the fetch stage")
-    return text
+    for split in get_args(Split):
+        if text == split:
+            return split
+    raise DataError(f"split must be {', '.join(get_args(Split))}, got {text!r}; rerun the fetch stage")

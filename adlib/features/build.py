@@ -70,6 +70,8 @@ def build_features(
         rows.flush()
         del rows
         info = {"ids": [s.id for s in samples], "grid": grid, "image_size": image_size}
+        # Enough to embed another image in the same way: `adlib predict` finds it in a fit's folder.
+        info["embedding"] = {"backbone": params.model_dump(mode="json"), "keep_aspect": keep_aspect}
         write_json(temporary / INFO, info | {"weights_sha256": backbone.weights_sha256, "key": key})
     return embedded
 

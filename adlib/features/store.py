@@ -1,8 +1,9 @@
 """Features on disk, one float16 row an image, memory-mapped: all that training and scoring ever read."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,13 +19,17 @@ INFO = "features.json"
 
 @dataclass(frozen=True)
 class FeatureInfo:
-    """What a feature file holds: the ids of its rows, the grid of patches, and where it came from."""
+    """What a feature file holds: the ids of its rows, the grid of patches, and where it came from.
+
+    `embedding` has the backbone's block of params.yaml and `keep_aspect`.
+    """
 
     ids: tuple[str, ...]
     grid: tuple[int, int]
     image_size: int
     weights_sha256: str
     key: str
+    embedding: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Features:
@@ -142,6 +147,11 @@ def open_features(folder: str | Path) -> Features:
     """Open a feature folder, memory-mapped."""
     raw = read_json(Path(folder) / INFO)
     info = FeatureInfo(
-        tuple(raw["ids"]), tuple(raw["grid"]), raw["image_size"], raw["weights_sha256"], raw["key"]
+        tuple(raw["ids"]),
+        tuple(raw["grid"]),
+        raw["image_size"],
+        raw["weights_sha256"],
+        raw["key"],
+        raw.get("embedding", {}),
     )
     return Features(info, np.load(Path(folder) / ROWS, mmap_mode="r"))

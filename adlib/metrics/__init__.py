@@ -1,6 +1,6 @@
 """Exact detection and segmentation metrics: every distinct score is a threshold, nothing is binned."""
 
-from adlib.metrics.comparison import DelongResult, bootstrap_interval, delong_test
+from adlib.metrics.comparison import DelongResult, binomial_interval, bootstrap_interval, delong_test
 from adlib.metrics.detection import (
     auroc,
     average_precision,
@@ -16,6 +16,7 @@ __all__ = [
     "aupro",
     "auroc",
     "average_precision",
+    "binomial_interval",
     "bootstrap_interval",
     "delong_test",
     "f1_max",

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
+from scipy.special import betaincinv
 
 from adlib.metrics.detection import auroc
 from adlib.metrics.inputs import Input, check_scores
@@ -52,6 +53,24 @@ def bootstrap_interval(
     blocks = _stratified_draws(truth, draws, rng)
     results = np.concatenate([evaluate(values, truth, picks) for picks in blocks])
     low, high = np.quantile(results, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def binomial_interval(hits: int, total: int, level: float = 0.95) -> tuple[float, float]:
+    """Exact interval (low, high) of a rate that was met `hits` times in `total`; it covers at least `level`.
+
+    Source: Clopper and Pearson 1934.
+
+    Raises:
+        ValueError: `hits` outside 0..total, no trial, or `level` outside (0, 1).
+    """
+    if not (total > 0 and 0 <= hits <= total):
+        raise ValueError(f"hits: expected 0..total with total at least 1, got {hits} of {total}")
+    if not 0 < level < 1:
+        raise ValueError(f"level: expected a fraction in (0, 1), got {level}; 95 % is written 0.95")
+    tail = (1 - level) / 2
+    low = betaincinv(hits, total - hits + 1, tail) if hits else 0.0
+    high = betaincinv(hits + 1, total - hits, 1 - tail) if hits < total else 1.0
     return float(low), float(high)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from markupsafe import Markup
 
 from adlib.report import svg
-from adlib.report.results import LEADING, METRIC_NAMES, Results
+from adlib.report.results import LEADING, LOWER_IS_BETTER, METRIC_NAMES, Results
 from adlib.report.verdict import signed
 
 CHARTED = (LEADING, "pixel_auroc", "aupro_0.3")
@@ -15,7 +15,7 @@ SMALLEST_RANGE = 0.02  # of a vertical axis
 
 @dataclass(frozen=True)
 class Number:
-    """A cell of the comparison: mean and spread as text, and whether no method has a higher mean."""
+    """A cell of the comparison: mean and spread as text, and whether no method has a better mean."""
 
     mean: str
     spread: str
@@ -44,6 +44,7 @@ def table(results: Results, c: int) -> Table:
     mean, spread = results.mean[c], None if results.spread is None else results.spread[c]
     kept = [k for k in range(len(results.metrics)) if not np.isnan(mean[..., k]).all()]
     order = sorted(range(len(results.levels)), key=lambda n: results.levels[n])
+    best = [np.nanmin if metric in LOWER_IS_BETTER else np.nanmax for metric in results.metrics]
     rows, change = {}, {}
     for n in order:
         texts = np.char.mod("%.3f", mean[:, n])
@@ -52,7 +53,7 @@ def table(results: Results, c: int) -> Table:
                 Number(
                     "–" if np.isnan(mean[m, n, k]) else str(texts[m, k]),
                     "" if spread is None or np.isnan(spread[m, n, k]) else f"{spread[m, n, k]:.3f}",
-                    len(results.methods) > 1 and texts[m, k] == f"{np.nanmax(mean[:, n, k]):.3f}",
+                    len(results.methods) > 1 and texts[m, k] == f"{best[k](mean[:, n, k]):.3f}",
                 )
                 for k in kept
             ]

@@ -19,6 +19,11 @@ METRIC_NAMES = {
     "image_auroc": "image AUROC",
     "image_ap": "image AP",
     "image_f1max": "image F1-max",
+    "image_fpr95": "image FPR at 95 % TPR",
+    "image_precision": "image precision",
+    "image_recall": "image recall",
+    "image_f1": "image F1",
+    "image_fpr": "image FPR",
     "pixel_auroc": "pixel AUROC",
     "pixel_ap": "pixel AP",
     "pixel_f1max": "pixel F1-max",
@@ -26,6 +31,7 @@ METRIC_NAMES = {
     "aupro_0.05": "AUPRO 0.05",
 }
 LEADING = "image_auroc"
+LOWER_IS_BETTER = ("image_fpr95", "image_fpr")
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -191,10 +192,52 @@ def test_names_of_training_sets():
     ]
 
 
+def calibrated(**changes: Any) -> tuple[Splits, dict[str, Label]]:
+    """30 of 120 normals calibrate; the reserve holds 16 of 40 anomalies."""
+    samples, labels = dataset(120, {"crack": 40})
+    normals = [sample for sample in samples if not labels[sample.id].anomalous and sample.split == "train"]
+    aside = {sample.id for sample in normals[:30]}
+    moved = [replace(s, split="calibration") if s.id in aside else s for s in samples]
+    return contaminate(moved, labels, **DEFAULTS | changes), labels
+
+
+def test_calibration_images_are_apart_and_clean():
+    splits, labels = calibrated(levels=[0.0, 0.1], seeds=[0, 1])
+    for training_set in splits.training_sets:
+        assert len(training_set.calibration) == 30
+        assert list(training_set.calibration) == sorted(training_set.calibration)
+        assert not anomalous(training_set.calibration, labels)
+        assert set(training_set.calibration).isdisjoint({*training_set.ids, *splits.test})
+
+
+def test_dirty_calibration_images_by_hand():
+    """A tenth of the calibration images: 3 added to 30. Neither the training nor the test sets move."""
+    clean, _ = calibrated(levels=[0.0, 0.1], seeds=[0, 1])
+    dirty, labels = calibrated(levels=[0.0, 0.1], seeds=[0, 1], contamination=0.1)
+    assert dirty.test == clean.test
+    for before, after in zip(clean.training_sets, dirty.training_sets, strict=True):
+        assert after.ids == before.ids
+        assert set(before.calibration) < set(after.calibration)
+        assert len(anomalous(after.calibration, labels)) == 3
+        assert set(after.calibration).isdisjoint({*after.ids, *dirty.test})
+    assert len({s.calibration for s in dirty.training_sets}) == 2, "one draw a seed"
+
+
+def test_more_dirt_than_the_reserve_holds():
+    with pytest.raises(DataError, match=r"threshold.contamination: adds 30 .* reserve holds 16; lower it"):
+        calibrated(contamination=0.5)
+    with pytest.raises(
+        DataError, match=r"holds 13 besides 3 for threshold.contamination; the largest .* 0.126"
+    ):
+        calibrated(levels=[0.15], contamination=0.1)
+
+
 def test_json_round_trip(tmp_path: Path):
     splits, _ = split(20, {"crack": 20, "hole": 3}, levels=[0.0, 0.05, 1 / 7], seeds=[0, 2], overlap=True)
-    write_splits(tmp_path / "x.json", splits)
-    assert read_splits(tmp_path / "x.json") == splits
+    calibrating, _ = calibrated()
+    for written in (splits, calibrating):
+        write_splits(tmp_path / "x.json", written)
+        assert read_splits(tmp_path / "x.json") == written
 
 
 def test_excluded_images_train_nothing_and_change_no_other_draw():

@@ -25,11 +25,12 @@ DATASET = load_params(ROOT / "params.yaml").dataset
 
 
 def dataset_at(
-    root: Path, train: int = 100, normal: int = 100, anomalous: int = 100, seed: int = 0
+    root: Path, train: int = 100, normal: int = 100, anomalous: int = 100, seed: int = 0, calibration: int = 0
 ) -> DatasetParams:
     """Parameters of the dataset `folder` at `root` with these caps."""
     changes = {"name": "folder", "root": str(root), "categories": ("bottle",), "split_seed": seed}
     caps = {"max_train": train, "max_test_normal": normal, "max_test_anomalous": anomalous}
+    caps["max_calibration"] = calibration
     return DATASET.model_copy(update=changes | caps)
 
 
@@ -185,6 +186,47 @@ def test_a_set_without_a_split_gets_one(unsplit: Path):
     assert train_ids(0) != train_ids(0, "mono")
 
 
+@settings(deadline=None)
+@given(st.booleans(), *[st.integers(1, 60)] * 3, st.integers(0, 40))
+def test_calibration_images(unsplit: bool, train: int, normal: int, limit: int, wanted: int):
+    """No published split: at most half of what training leaves. Published: test images stay test images."""
+    params = dataset_at(Path(), train=limit, normal=999, calibration=wanted)
+    records = identified(unsplit=unsplit, train=train, normal=normal, anomalous=5)
+    chosen = cap(split(records, params, "bottle"), params, "bottle")
+    found = Counter((record.split, record.anomalous) for _, record in chosen)
+    total = train + normal
+    if unsplit:
+        expected = min(wanted, max(total - limit, 0) // 2)
+        assert found["train", False] == min(limit, total)
+        assert found["test", False] == max(total - limit, 0) - expected
+    else:
+        expected = min(wanted, max(train - limit, train // 5))
+        assert found["train", False] == min(limit, train - expected) >= 1
+        published = {id for id, record in records if record.split == "test"}
+        assert {id for id, record in chosen if record.split == "test"} == published
+    assert found["calibration", False] == expected
+    assert found["calibration", True] == 0
+
+
+def test_calibration_moves_no_training_image_of_a_set_without_a_split():
+    records = identified(unsplit=True, train=20, normal=20, anomalous=5)
+    without, some = (
+        {id for id, record in split(records, params, "bottle") if record.split == "train"}
+        for params in (dataset_at(Path(), train=12, calibration=n) for n in (0, 9))
+    )
+    assert without == some
+
+
+def test_another_seed_calibrates_on_others():
+    records = identified(unsplit=False, train=60, normal=5, anomalous=5)
+    zero, one = (
+        {id for id, record in split(records, params, "bottle") if record.split == "calibration"}
+        for params in (dataset_at(Path(), train=40, calibration=15, seed=seed) for seed in (0, 1))
+    )
+    assert len(zero) == len(one) == 15
+    assert zero != one
+
+
 def test_a_cap_that_leaves_nothing_to_test(unsplit: Path):
     params = dataset_at(unsplit, train=20).model_copy(update={"name": "elpv"})
     with pytest.raises(DataError, match=r"cells: no test normal image; .*dataset.max_train of the normal"):
@@ -300,7 +342,7 @@ def test_manifest_and_labels_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.chdir(tmp_path)
     stages.fetch.main("bottle")
     folder = tmp_path / "outputs/fetch/bottle"
-    assert sorted(path.name for path in folder.iterdir()) == ["labels.csv", "manifest.csv"]
+    assert sorted(path.name for path in folder.iterdir()) == ["hashes.csv", "labels.csv", "manifest.csv"]
     with (folder / "manifest.csv").open(newline="") as file:
         header, *rows = csv.reader(file)
     assert header == ["id", "path", "split"]

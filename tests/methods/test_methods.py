@@ -12,13 +12,14 @@ from adlib.data.contaminate import Splits, TrainingSet, write_splits
 from adlib.errors import UserError
 from adlib.features.build import INFO, ROWS
 from adlib.features.store import Features
-from adlib.fits import load_scores
+from adlib.fits import FitScores, load_scores
 from adlib.heads.memory import MemoryBank
 from adlib.io import read_json, write_json
 from adlib.methods.detector import Fit, score_images
 from adlib.methods.patchcore import PatchCore, greedy_coreset, presample
 from adlib.methods.registry import METHODS
 from adlib.metrics import auroc
+from adlib.threshold import conformal_threshold
 from adlib.training import load_detector, train
 
 NORMAL = [f"n{i:03}" for i in range(40)]
@@ -147,15 +148,19 @@ def test_presample_takes_the_same_number_from_every_image(features: Features):
     assert presample(features.select(NORMAL), 10**6, 0, CPU).shape == (40 * 64, 8)
 
 
-def test_stage_writes_every_fit_and_finds_it_again(
-    toy_params: Params, features: Features, tmp_path: Path, store: Path, capsys: pytest.CaptureFixture[str]
-):
-    folder = tmp_path / "features"
+def write_features(folder: Path, features: Features) -> Path:
     folder.mkdir()
     np.save(folder / ROWS, features.select(features.info.ids).rows)
     write_json(folder / INFO, {
         "ids": features.info.ids, "grid": [8, 8], "image_size": 32, "weights_sha256": "0" * 64, "key": "toy",
     })  # fmt: skip
+    return folder
+
+
+def test_stage_writes_every_fit_and_finds_it_again(
+    toy_params: Params, features: Features, tmp_path: Path, store: Path, capsys: pytest.CaptureFixture[str]
+):
+    folder = write_features(tmp_path / "features", features)
 
     def run(*sets: TrainingSet) -> str:
         write_splits(tmp_path / "splits.json", Splits(tuple(TEST), False, sets))
@@ -176,12 +181,40 @@ def test_stage_writes_every_fit_and_finds_it_again(
     both = run(clean, dirty)
     assert both.count("from the store") == 1
     scores = load_scores(tmp_path / "fits" / dirty.name)
+    assert scores.calibration == ()
+    assert scores.threshold is None
     assert scores.test == tuple(TEST)
     assert scores.image.shape == (60,)
     assert set(read_json(tmp_path / "t.json")) == {clean.name, dirty.name}
     batch = features.select(TEST).batch(np.arange(60), CPU)
     restored = load_detector(tmp_path / "fits" / dirty.name).score(batch)
     np.testing.assert_allclose(restored.image.numpy(), scores.image, rtol=1e-4)
+
+
+def test_a_threshold_from_calibration_images(
+    toy_params: Params, features: Features, tmp_path: Path, store: Path, capsys: pytest.CaptureFixture[str]
+):
+    """Taken from the fit's own scores of them; another rate or trim refits nothing."""
+    folder = write_features(tmp_path / "features", features)
+    training_set = TrainingSet(0.0, 0, tuple(NORMAL[:20]), tuple(NORMAL[20:]))
+    write_splits(tmp_path / "splits.json", Splits(tuple(TEST), False, (training_set,)))
+
+    def run(fpr: float, trim: float) -> FitScores:
+        wanted = toy_params.threshold.model_copy(update={"fpr": fpr, "trim": trim})
+        params = toy_params.model_copy(update={"threshold": wanted})
+        paths = (tmp_path / "splits.json", tmp_path / "fits", tmp_path / "t.json")
+        train(params, "ring", "patchcore", folder, *paths)
+        return load_scores(tmp_path / "fits" / training_set.name)
+
+    first, second = run(0.1, 0.0), run(0.2, 0.1)
+    assert capsys.readouterr().err.count("from the store") == 1
+    assert first.calibration == second.calibration == training_set.calibration
+    detector = load_detector(tmp_path / "fits" / training_set.name)
+    expected = detector.score(features.select(NORMAL[20:]).batch(np.arange(20), CPU)).image.numpy()
+    assert first.calibration_score is not None
+    np.testing.assert_allclose(first.calibration_score, expected, rtol=1e-4)
+    assert first.threshold == conformal_threshold(first.calibration_score, 0.1)
+    assert second.threshold == conformal_threshold(first.calibration_score, 0.2, 0.1)
 
 
 def test_reweighting_prefers_a_patch_with_a_lonely_neighbour():

@@ -1,0 +1,264 @@
+"""`adlib predict`: a fitted model on new images, from the fit's folder alone."""
+
+import glob
+import json
+import os
+import re
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, astuple, dataclass, fields
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+
+from adlib.config import BackboneParams
+from adlib.data.images import ImageError, read_rgb, resize_rgb, sha256_file
+from adlib.data.layouts.folder import SUFFIXES
+from adlib.device import mixed_precision, resolve_device, to_device
+from adlib.errors import UserError
+from adlib.features.backbones import Backbone, WeightsError, load_backbone
+from adlib.features.build import embed_images
+from adlib.fits import INFO, load_threshold
+from adlib.io import atomic_path, read_json, write_csv, write_json
+from adlib.methods.detector import Detector
+from adlib.progress import track
+from adlib.report.pictures import overlay
+from adlib.scoring import pixel_maps
+from adlib.threshold import Threshold, exceeds
+from adlib.training import load_detector
+
+ANOMALOUS, NORMAL = "anomalous", "normal"
+HEATMAPS = "heatmaps"
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """A row of predictions.csv; what does not apply is None (an empty cell).
+
+    Attributes:
+        path: as it was given.
+        score: higher is more anomalous.
+        decision: `anomalous` if the score is above the threshold, else `normal`.
+        threshold: the model's; None for a model without calibration images.
+        error: why the image has no score.
+    """
+
+    path: str
+    score: float | None = None
+    decision: str | None = None
+    threshold: float | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Model:
+    """A fit's folder, ready to score images; `heat_scale` are the scores at the ends of the colour scale."""
+
+    detector: Detector
+    backbone: Backbone
+    params: BackboneParams
+    image_size: int
+    keep_aspect: bool
+    grid: tuple[int, int]
+    threshold: Threshold | None
+    heat_scale: tuple[float, float] | None
+
+    @torch.inference_mode()
+    def score(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Scores of images `(B, S, S, 3)` uint8, embedded as training did: image `(B,)`, patch `(B, N)`."""
+        device = self.backbone.device
+        rows = to_device(embed_images(self.backbone, self.params, images), device).float()
+        with mixed_precision(device):
+            scores = self.detector.score(rows)
+        return scores.image.float().cpu().numpy(), scores.patch.float().cpu().numpy()
+
+    def decide(self, path: str, score: float) -> Prediction:
+        """The row of an image with this score."""
+        if self.threshold is None:
+            return Prediction(path, score)
+        limit = self.threshold.threshold
+        return Prediction(path, score, ANOMALOUS if exceeds(np.array(score), limit) else NORMAL, limit)
+
+
+def load_model(folder: str | Path, device: torch.device, weights: str | None = None) -> Model:
+    """Restore a model from a fit's folder, wherever that lies now.
+
+    Args:
+        folder: `outputs/fits/<category>/<method>/<run>`, or a copy of it.
+        device: where it runs.
+        weights: a local file of the backbone's weights, if it is no longer where training found it.
+
+    Raises:
+        UserError: no such fit, or one that cannot embed images.
+        WeightsError: the backbone's weights are missing, or are not those of training.
+    """
+    path = Path(folder) / INFO
+    if not path.is_file():
+        raise UserError(
+            f"{folder}: no fitted model (no {INFO}); name a folder outputs/fits/<category>/<method>/<run>"
+        )
+    info = read_json(path)
+    if not info.get("embedding") or not info.get("grid"):
+        raise UserError(
+            f"{folder}: this fit does not say how to turn an image into patch features (a method without "
+            "patches, or an older fit); predict with a method that has patches, or rerun `dvc repro`"
+        )
+    # Through JSON, as params.yaml is read: a list then becomes a tuple.
+    params = BackboneParams.model_validate_json(json.dumps(info["embedding"]["backbone"]))
+    if weights is not None:
+        params = params.model_copy(update={"weights": weights, "sha256": _file_hash(weights)})
+    backbone = load_backbone(params, device)
+    if backbone.weights_sha256 != info["weights_sha256"]:
+        raise WeightsError(
+            f"{folder}: was trained on backbone weights {info['weights_sha256'][:12]}…, but "
+            f"weights={params.weights} now gives {backbone.weights_sha256[:12]}…; name the right file with "
+            "--weights, or install the package version of training"
+        )
+    rows, columns = info["grid"]
+    heat = info["heat_scale"]
+    return Model(
+        load_detector(folder, device),
+        backbone,
+        params,
+        info["image_size"],
+        info["embedding"]["keep_aspect"],
+        (rows, columns),
+        load_threshold(folder),
+        None if heat is None else (heat[0], heat[1]),
+    )
+
+
+def predict(
+    images: Iterable[str],
+    folder: str | Path,
+    out: str | Path,
+    *,
+    device: str = "auto",
+    weights: str | None = None,
+) -> list[Prediction]:
+    """Score images and write `predictions.csv`, `predictions.json` and a heat map each into `out`.
+
+    A file that cannot be read gets a row with its error, and the rest goes on. Heat maps are drawn over the
+    picture as the network sees it; their colours mean the same for every image and every run of a model.
+
+    Raises:
+        UserError: nothing to score, or as `load_model`.
+    """
+    paths = find_images(images)
+    model = load_model(folder, resolve_device(device), weights)
+    out = Path(out)
+    rows: list[Prediction] = []
+    pictures: dict[int, str] = {}
+    with track("predicting", len(paths), "images") as advance:
+        for block in _frames(paths, model):
+            first = len(rows)
+            rows.extend(Prediction(frame.path, error=frame.error) for frame in block)
+            good = {first + i: frame.rgb for i, frame in enumerate(block) if frame.rgb is not None}
+            if good:
+                frames = np.stack(list(good.values()))
+                image, patch = model.score(frames)
+                for i, score in zip(good, image, strict=True):
+                    rows[i] = model.decide(rows[i].path, float(score))
+                if model.heat_scale is not None:
+                    names = {i: _picture_name(i, rows[i].path) for i in good}
+                    _draw(out, list(names.values()), frames, patch, model)
+                    pictures |= names
+            advance(len(block))
+    _write(out, rows, pictures, model, Path(folder))
+    return rows
+
+
+def find_images(arguments: Iterable[str]) -> list[str]:
+    """Paths from files, folders (searched to the bottom) and patterns such as `line/*.png`, each once.
+
+    A file is taken as it is, also when it is missing: that is an error of its own row.
+
+    Raises:
+        UserError: a folder or pattern without an image, or no argument at all.
+    """
+    found: list[str] = []
+    for argument in arguments:
+        if Path(argument).is_dir():
+            inside = [
+                str(p) for p in Path(argument).rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file()
+            ]
+        elif glob.has_magic(argument) and not os.path.lexists(argument):
+            inside = [p for p in glob.glob(argument, recursive=True) if Path(p).is_file()]  # noqa: PTH207
+        else:
+            inside = [argument]
+        if not inside:
+            raise UserError(f"{argument}: no image there (allowed in folders: {', '.join(sorted(SUFFIXES))})")
+        found.extend(sorted(inside))
+    if not found:
+        raise UserError("no image given; name files, a folder, a pattern, or - for one path a line on stdin")
+    return list(dict.fromkeys(found))
+
+
+class Frame(NamedTuple):
+    """A picture `(S, S, 3)` uint8 as the network sees it, or None and why there is none."""
+
+    path: str
+    rgb: np.ndarray | None
+    error: str | None
+
+
+def _frames(paths: list[str], model: Model) -> Iterator[list[Frame]]:
+    """Blocks of pictures in order, read in threads while the model works."""
+
+    def read(path: str) -> Frame:
+        try:
+            return Frame(path, resize_rgb(read_rgb(path), model.image_size, model.keep_aspect), None)
+        except ImageError as error:
+            return Frame(path, None, str(error))
+
+    step = model.params.batch_size
+    blocks = [paths[i : i + step] for i in range(0, len(paths), step)]
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        ahead = deque([pool.submit(read, path) for path in block] for block in blocks[:2])
+        for number in range(len(blocks)):
+            frames = [job.result() for job in ahead.popleft()]
+            for later in blocks[number + 2 : number + 3]:
+                ahead.append([pool.submit(read, path) for path in later])
+            yield frames
+
+
+def _draw(out: Path, names: Sequence[str], frames: np.ndarray, patch: np.ndarray, model: Model) -> None:
+    low, high = model.heat_scale or (0.0, 1.0)
+    maps = (pixel_maps(patch, model.grid, model.image_size) - low) / max(high - low, np.finfo(float).tiny)
+    for name, rgb, heat in zip(names, frames, maps, strict=True):
+        with atomic_path(out / name) as temporary:
+            Image.fromarray(overlay(rgb, heat)).save(temporary)
+
+
+def _picture_name(number: int, path: str) -> str:
+    """Numbered, as two folders may hold files of one name."""
+    stem = re.sub(r"[^\w.-]+", "_", Path(path).stem)[:80]
+    return f"{HEATMAPS}/{number:06}_{stem}.png"
+
+
+def _write(out: Path, rows: list[Prediction], pictures: dict[int, str], model: Model, folder: Path) -> None:
+    cells = ([_cell(value) for value in astuple(row)] for row in rows)
+    write_csv(out / "predictions.csv", [f.name for f in fields(Prediction)], cells)
+    described: dict[str, Any] = {
+        "model": folder.name,
+        "weights_sha256": model.backbone.weights_sha256,
+        "threshold": None if model.threshold is None else asdict(model.threshold),
+        "heat_scale": model.heat_scale,
+        "predictions": [asdict(row) | {"heatmap": pictures.get(i)} for i, row in enumerate(rows)],
+    }
+    write_json(out / "predictions.json", described)
+
+
+def _cell(value: Any) -> str:
+    """Nine digits tell any two float32 apart."""
+    if isinstance(value, float):
+        return f"{value:.9g}"
+    return value or ""
+
+
+def _file_hash(path: str) -> str | None:
+    return sha256_file(path) if Path(path).is_file() else None
