@@ -157,7 +157,7 @@ def test_every_problem_is_a_line(edited: Edit):
         (
             "dataset.name",
             "elvp",
-            "dataset.name: should be 'elpv', 'textile', 'samples' or 'folder', got 'elvp'",
+            "dataset.name: should be 'elpv', 'textile', 'samples', 'folder', 'globs', 'mvtec'",
         ),
         ("dataset.root", "", "dataset.root: should have at least 1 character, got ''"),
         ("dataset.version", 1.0, "dataset.version: should be a valid string, got 1.0"),
