@@ -59,6 +59,8 @@ class DatasetParams(Block):
     root: Annotated[str, Field(min_length=1)]
     categories: Annotated[tuple[Name, ...], Field(min_length=1)]
     version: str
+    urls: tuple[Annotated[str, Field(pattern=r"^https?://")], ...]
+    sha256: Sha256 | None
     max_train: Count
     max_calibration: Annotated[int, Field(ge=0)]
     calibration_share: Annotated[float, Field(ge=0, le=0.5)]

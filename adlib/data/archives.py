@@ -88,27 +88,33 @@ def is_archive(path: Path) -> bool:
     return path.name.lower().endswith(SUFFIXES)
 
 
-def unpack(archive: Path, target: Path, limits: Limits = Limits()) -> None:
-    """Unpack a zip or tar archive, and the archives in it, to the new folder `target`.
+def unpack(target: Path, *archives: Path, limits: Limits = Limits()) -> None:
+    """Unpack zip or tar archives, and the archives in them, to the new folder `target`.
 
     An inner archive is unpacked in the folder it lies in, and removed.
 
     Raises:
-        ArchiveError: the archive is unsafe, too large or damaged, the disk is too small, or `target` exists.
+        ArchiveError: an archive is unsafe, too large or damaged, the disk is too small, or `target` exists.
             Nothing is left behind then.
     """
     if target.exists():
         raise ArchiveError(f"{target}: exists already; name a new folder, or move it away")
-    if not archive.is_file() or not is_archive(archive):
-        raise ArchiveError(f"{archive}: must be a file that ends in {', '.join(SUFFIXES)}")
-    budget = _Budget(archive, int(limits.ratio * archive.stat().st_size) + limits.slack, limits.files)
+    for archive in archives:
+        if not archive.is_file() or not is_archive(archive):
+            raise ArchiveError(f"{archive}: must be a file that ends in {', '.join(SUFFIXES)}")
     with atomic_directory(target, first_wins=True) as folder:
-        _unpack(archive, folder, budget)
-        for _ in range(limits.depth):
-            inner = sorted(path for path in folder.rglob("*") if path.is_file() and is_archive(path))
-            for path in inner:
-                _unpack(path, path.parent, budget)
-                path.unlink()
+        for archive in archives:
+            size = archive.stat().st_size
+            budget = _Budget(archive, int(limits.ratio * size) + limits.slack, limits.files)
+            _unpack(archive, folder, budget)
+            for _ in range(limits.depth):
+                _unpack_inner(folder, budget)
+
+
+def _unpack_inner(folder: Path, budget: _Budget) -> None:
+    for path in sorted(path for path in folder.rglob("*") if path.is_file() and is_archive(path)):
+        _unpack(path, path.parent, budget)
+        path.unlink()
 
 
 def _unpack(archive: Path, folder: Path, budget: _Budget) -> None:

@@ -42,6 +42,7 @@ class Benchmark(Block):
     Attributes:
         masks: whether pixel masks are read.
         split: whether a split is published; if not, `fetch` draws one.
+        counts_sure: whether other numbers are a problem, or the published ones may be wrong.
         package: the distribution and version that carries it, `name==version`; "" if none does.
         by_hand: what to do where no archive can be downloaded, with `{home}` and `{file}`.
         unconfirmed: facts that nobody has checked against the files yet.
@@ -55,10 +56,16 @@ class Benchmark(Block):
     masks: bool
     split: bool = True
     counts: Counts | None = None
+    counts_sure: bool = True
     package: str = ""
     archives: tuple[Archive, ...] = ()
     by_hand: str = ""
     unconfirmed: str = ""
+
+    @property
+    def test_only(self) -> bool:
+        """Whether the set is published without normal images."""
+        return self.counts is not None and self.counts.train == self.counts.normal == 0
 
     @property
     def instructions(self) -> str:

@@ -14,7 +14,7 @@ from typing import IO, Any, cast
 
 import pooch
 import requests
-from requests.exceptions import ChunkedEncodingError, ConnectionError, RequestException, Timeout
+from requests.exceptions import ChunkedEncodingError, ConnectionError, RequestException, SSLError, Timeout
 
 from adlib.data.images import sha256_file
 from adlib.errors import UserError
@@ -102,6 +102,8 @@ class Transfer:
         try:
             with requests.get(url, headers=headers, stream=True, timeout=self.patience.timeout) as answer:
                 self._receive(answer, have)
+        except SSLError as error:
+            raise DownloadError(f"{url}: {_reason(error)}; fetch it with a browser") from error
         except PASSING as error:
             raise _CutError(_reason(error)) from error
         except RequestException as error:
@@ -117,7 +119,7 @@ class Transfer:
         if answer.status_code in BUSY:
             raise _CutError(f"the server answers {answer.status_code}", retry_after(answer.headers))
         if answer.status_code == 416:  # the part is longer than the file: another version
-            self.part.unlink()
+            self.part.unlink(missing_ok=True)
             raise _CutError("the file on the server has changed")
         if answer.status_code not in (200, 206):
             raise DownloadError(f"{answer.url}: the server answers {answer.status_code} {answer.reason}")

@@ -6,20 +6,15 @@ A problem would make `fetch` refuse the set or a result meaningless; a note is w
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
-import imagehash
 import numpy as np
-from PIL import Image
 
-from adlib.data.catalogue import Counts
+from adlib.data.catalogue import Benchmark, Counts
 from adlib.data.images import ImageError, read_mask, read_rgb, sha256_file
+from adlib.data.lookalikes import BITS, LIMIT, near_pairs, perceptual_hash
 from adlib.data.manifest import GOOD, Record
 
-# Bits of the perceptual hash (a side of 16: 256 bits) in which near duplicates may differ.
-HASH_SIDE = 16
-NEAR = 6
 SHOWN = 10
 RARE = 5
 
@@ -34,12 +29,12 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Inspected:
-    """A readable image: its record, identity, (H, W), 256 bits of perceptual hash, share of defect pixels."""
+    """A readable image: record, identity, (H, W), perceptual hash, and the mask's share of defect pixels."""
 
     record: Record
     id: str
     size: tuple[int, int]
-    bits: np.ndarray
+    look: str
     defective: float | None
 
 
@@ -59,18 +54,32 @@ def inspect(
 
 
 def findings(
-    records: Sequence[Record], images: Sequence[Inspected], unreadable: Sequence[str], expected: Counts | None
+    records: Sequence[Record],
+    images: Sequence[Inspected],
+    unreadable: Sequence[str],
+    *,
+    test_only: bool = False,
 ) -> Iterator[Finding]:
-    """Every finding about one category, or one dataset; `expected` are the published numbers."""
+    """Every finding about one category; `test_only`: the set is published without normal images."""
     yield from (Finding(True, line) for line in unreadable)
     for image in images:
         if image.defective == 0:
             yield Finding(True, f"{image.record.mask}: the mask of an anomalous image has no defect pixel")
-    yield from _balance(records, expected)
-    yield from _sizes(images)
+    yield from _balance(records, test_only)
+    yield Finding(False, size_summary([image.size for image in images]))
     yield from _masks(images)
     yield from _duplicates(images)
     yield from _near_duplicates(images)
+
+
+def published(records: Sequence[Record], categories: int, benchmark: Benchmark) -> Iterator[Finding]:
+    """Whether all categories together hold what was published."""
+    if categories != benchmark.categories:
+        yield Finding(False, f"{categories} of {benchmark.categories} categories are here")
+    elif benchmark.counts and (found := count(records)) != benchmark.counts:
+        yield Finding(
+            benchmark.counts_sure, f"published are {_words(benchmark.counts)}, found {_words(found)}"
+        )
 
 
 def group(record: Record) -> tuple[str, str]:
@@ -82,29 +91,44 @@ def _inspect(root: Path, record: Record) -> Inspected:
     rgb = read_rgb(root / record.path)
     size = (rgb.shape[0], rgb.shape[1])
     mask = read_mask(root / record.mask, size) if record.mask else None
-    bits = imagehash.phash(Image.fromarray(rgb), hash_size=HASH_SIDE).hash.ravel()
     defective = None if mask is None else float(mask.mean())
-    return Inspected(record, sha256_file(root / record.path), size, bits, defective)
+    return Inspected(record, sha256_file(root / record.path), size, perceptual_hash(rgb), defective)
 
 
-def _balance(records: Sequence[Record], expected: Counts | None) -> Iterator[Finding]:
-    counts = Counter(group(record) for record in records)
-    yield Finding(False, "images: " + ", ".join(f"{s} {d} {n}" for (s, d), n in sorted(counts.items())))
+def groups(records: Sequence[Record]) -> dict[tuple[str, str], list[Record]]:
+    """Records by split and kind of defect, sorted."""
+    found: dict[tuple[str, str], list[Record]] = defaultdict(list)
+    for record in records:
+        found[group(record)].append(record)
+    return dict(sorted(found.items()))
+
+
+def size_summary(sizes: Sequence[tuple[int, int]]) -> str:
+    """The three most common (H, W) in words."""
+    counts = Counter(sizes)
+    common = ", ".join(f"{h} x {w} ({n})" for (h, w), n in counts.most_common(3))
+    more = f" and {len(counts) - 3} others" if len(counts) > 3 else ""
+    return f"sizes (height x width): {common}{more}"
+
+
+def _balance(records: Sequence[Record], test_only: bool) -> Iterator[Finding]:
+    kinds = groups(records)
+    yield Finding(False, "images: " + ", ".join(f"{s} {d} {len(m)}" for (s, d), m in kinds.items()))
     found = count(records)
-    if expected is not None and found != expected:
-        yield Finding(True, f"published are {_words(expected)}, found {_words(found)}")
-    if expected is None or expected.normal:
-        split = any(record.split for record in records)
-        needed = {"training": found.train if split else found.normal, "normal test": found.normal}
-        if not split and found.normal < 2:
-            yield Finding(True, "fewer than two normal images: some train and some test")
-        for name in (name for name, number in needed.items() if not number):
-            yield Finding(True, f"no {name} image")
     if not found.anomalous:
         yield Finding(True, "no anomalous image: nothing can be evaluated")
-    for (_, defect), number in sorted(counts.items()):
-        if defect != GOOD and number < RARE:
-            yield Finding(False, f"only {number} of the kind {defect!r}: its own numbers will be noise")
+    if test_only:
+        yield Finding(False, "anomalous test images only: for zero-shot methods and pixel metrics")
+    elif all(record.split is None for record in records):
+        if found.normal < 2:
+            yield Finding(True, "fewer than two normal images: some train and some test")
+    else:
+        for name, number in (("training", found.train), ("normal test", found.normal)):
+            if not number:
+                yield Finding(True, f"no {name} image")
+    for (_, defect), members in kinds.items():
+        if defect != GOOD and len(members) < RARE:
+            yield Finding(False, f"only {len(members)} of the kind {defect!r}: its own numbers will be noise")
 
 
 def count(records: Sequence[Record]) -> Counts:
@@ -118,13 +142,6 @@ def count(records: Sequence[Record]) -> Counts:
 
 def _words(counts: Counts) -> str:
     return f"{counts.train} training, {counts.normal} normal and {counts.anomalous} anomalous test images"
-
-
-def _sizes(images: Sequence[Inspected]) -> Iterator[Finding]:
-    sizes = Counter(image.size for image in images)
-    common = ", ".join(f"{h} x {w} ({n})" for (h, w), n in sizes.most_common(3))
-    more = f" and {len(sizes) - 3} other sizes" if len(sizes) > 3 else ""
-    yield Finding(False, f"sizes (height x width): {common}{more}")
 
 
 def _masks(images: Sequence[Inspected]) -> Iterator[Finding]:
@@ -152,39 +169,20 @@ def _duplicates(images: Sequence[Inspected]) -> Iterator[Finding]:
 
 
 def _near_duplicates(images: Sequence[Inspected]) -> Iterator[Finding]:
-    """Pictures that look alike, by perceptual hash: to be looked at, as aligned products are alike anyway."""
-    if len(images) < 2:
-        return
-    pairs = [
-        (d, i, j)
-        for d, i, j in near_pairs(np.stack([x.bits for x in images]))
-        if images[i].id != images[j].id
-    ]
-    across = [pair for pair in pairs if group(images[pair[1]].record) != group(images[pair[2]].record)]
+    """Pictures that look alike across splits or labels: a note, as aligned products are alike anyway."""
+    hashes = {image.record.path: image.look for image in images}
+    parts = {image.record.path: " ".join(group(image.record)) for image in images}
+    ids = {image.record.path: image.id for image in images}
+    pairs = [pair for pair in near_pairs(hashes, parts) if ids[pair.first] != ids[pair.second]]
     if pairs:
         yield Finding(
             False,
-            f"{len(pairs)} pairs look alike (at most {NEAR} of {HASH_SIDE**2} bits of the perceptual hash "
-            f"differ), {len(across)} of them across splits or labels",
+            f"{len(pairs)} pairs across splits or labels look alike (at most {LIMIT} of {BITS} bits of the "
+            "perceptual hash differ)",
         )
-    for distance, i, j in sorted(across)[:SHOWN]:
-        yield Finding(False, f"{distance} bits: {_where(images[i].record)} ~ {_where(images[j].record)}")
-
-
-def near_pairs(bits: np.ndarray, limit: int = NEAR, block: int = 256) -> list[tuple[int, int, int]]:
-    """Pairs of rows of `(N, 256)` bool that differ in at most `limit` bits: `(distance, i, j)`, `i < j`."""
-    N = len(bits)
-    packed = np.packbits(bits, axis=1).view(np.uint64)
-    found: list[tuple[int, int, int]] = []
-    for start, stop in pairwise([*range(0, N, block), N]):
-        distance = np.bitwise_count(packed[start:stop, None] ^ packed[None, start:]).sum(axis=2)
-        rows, columns = np.nonzero(distance <= limit)
-        later = columns > rows
-        found += [
-            (int(distance[r, c]), start + int(r), start + int(c))
-            for r, c in zip(rows[later], columns[later], strict=True)
-        ]
-    return found
+    records = {image.record.path: image.record for image in images}
+    for distance, first, second in pairs[:SHOWN]:
+        yield Finding(False, f"{distance} bits: {_where(records[first])} ~ {_where(records[second])}")
 
 
 def _where(record: Record) -> str:

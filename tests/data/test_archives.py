@@ -65,7 +65,7 @@ def test_good_archives(tmp_path: Path, suffix: str):
     archive = tmp_path / f"data{suffix}"
     files = {name: data for name, data in FILES.items() if not name.endswith("/")}
     zipped(archive, FILES) if suffix.lower() == ".zip" else tarred(archive, files, suffix)
-    unpack(archive, tmp_path / "out")
+    unpack(tmp_path / "out", archive)
     found = {path.relative_to(tmp_path / "out").as_posix(): path for path in (tmp_path / "out").rglob("*.*")}
     assert {name: path.read_bytes() for name, path in found.items()} == files
     assert everything(tmp_path) == {archive.name, "out", "out/deep"} | {f"out/{name}" for name in files}
@@ -75,16 +75,22 @@ def test_archives_in_an_archive(tmp_path: Path):
     innermost = tarred(tmp_path / "2.tar.gz", {"c.txt": b"c"}, ".tar.gz").read_bytes()
     inner = zipped(tmp_path / "1.zip", {"sub/2.tar.gz": innermost, "b.txt": b"b"}).read_bytes()
     archive = zipped(tmp_path / "0.zip", {"class 1/1.zip": inner})
-    unpack(archive, tmp_path / "out")
+    unpack(tmp_path / "out", archive)
     expected = {"class 1", "class 1/b.txt", "class 1/sub", "class 1/sub/c.txt"}
     assert everything(tmp_path / "out") == expected
-    unpack(archive, tmp_path / "flat", Limits(depth=1))
+    unpack(tmp_path / "flat", archive, limits=Limits(depth=1))
     assert everything(tmp_path / "flat") == {
         "class 1",
         "class 1/b.txt",
         "class 1/sub",
         "class 1/sub/2.tar.gz",
     }
+
+
+def test_two_archives_of_one_set(tmp_path: Path):
+    parts = zipped(tmp_path / "1.zip", {"images/a": b"a"}), zipped(tmp_path / "2.zip", {"masks/a": b"b"})
+    unpack(tmp_path / "out", *parts)
+    assert everything(tmp_path / "out") == {"images", "images/a", "masks", "masks/a"}
 
 
 def lying(path: Path) -> Path:
@@ -145,7 +151,7 @@ def test_hostile_archives_touch_nothing(tmp_path: Path, what: str):
     archive = make(tmp_path / "box" / name)
     before = everything(tmp_path)
     with pytest.raises(ArchiveError, match=message):
-        unpack(archive, tmp_path / "box" / "out", LIMITS)
+        unpack(tmp_path / "box" / "out", archive, limits=LIMITS)
     assert everything(tmp_path) == before
     assert not Path("/tmp/evil.txt").exists()
 
@@ -158,7 +164,7 @@ def test_damaged_archives(tmp_path: Path, suffix: str, cut: int):
     whole = (zipped(archive, files) if suffix == ".zip" else tarred(archive, files, suffix)).read_bytes()
     archive.write_bytes(whole[:cut])
     with pytest.raises(ArchiveError, match=r"cannot be unpacked \(\w+.*fetch it again"):
-        unpack(archive, tmp_path / "out")
+        unpack(tmp_path / "out", archive)
     assert everything(tmp_path) == {archive.name}
 
 
@@ -166,28 +172,28 @@ def test_a_tar_cut_between_two_files(tmp_path: Path):
     archive = tarred(tmp_path / "x.tar", {"a": b"a", "b": b"b"})
     archive.write_bytes(archive.read_bytes()[:1024])
     with pytest.raises(ArchiveError, match="it ends too early"):
-        unpack(archive, tmp_path / "out")
+        unpack(tmp_path / "out", archive)
 
 
 def test_a_flipped_bit_is_found(tmp_path: Path):
     archive = zipped(tmp_path / "x.zip", {"a": b"abcdefgh" * 10}, zipfile.ZIP_STORED)
     archive.write_bytes(archive.read_bytes().replace(b"abcdefgh", b"abcdefgi", 1))
     with pytest.raises(ArchiveError, match="Bad CRC-32"):
-        unpack(archive, tmp_path / "out")
+        unpack(tmp_path / "out", archive)
 
 
 def test_what_is_no_archive(tmp_path: Path):
     (tmp_path / "x.rar").write_bytes(b"Rar!")
     with pytest.raises(ArchiveError, match=r"x.rar: must be a file that ends in .zip, .tar"):
-        unpack(tmp_path / "x.rar", tmp_path / "out")
+        unpack(tmp_path / "out", tmp_path / "x.rar")
     with pytest.raises(ArchiveError, match="must be a file"):
-        unpack(tmp_path / "missing.zip", tmp_path / "out")
+        unpack(tmp_path / "out", tmp_path / "missing.zip")
 
 
 def test_an_existing_target_stays(tmp_path: Path):
     (tmp_path / "out").mkdir()
     with pytest.raises(ArchiveError, match="out: exists already"):
-        unpack(zipped(tmp_path / "x.zip", FILES), tmp_path / "out")
+        unpack(tmp_path / "out", zipped(tmp_path / "x.zip", FILES))
     assert everything(tmp_path / "out") == set()
 
 
@@ -195,7 +201,7 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     full = shutil.disk_usage(tmp_path)._replace(free=1000)
     monkeypatch.setattr(archives.shutil, "disk_usage", lambda _: full)
     with pytest.raises(ArchiveError, match=r"0\.00 GiB free; make room"):
-        unpack(zipped(tmp_path / "x.zip", FILES), tmp_path / "out")
+        unpack(tmp_path / "out", zipped(tmp_path / "x.zip", FILES))
     assert everything(tmp_path) == {"x.zip"}
 
 

@@ -8,6 +8,7 @@ from typing import get_args
 
 import pytest
 from benchmark_trees import CASES, SIZE, Case, mask, picture
+from conftest import ROOT
 
 from adlib.config import DatasetParams
 from adlib.data.catalogue import catalogue
@@ -24,6 +25,16 @@ def load(name: str, top: Path) -> tuple[Path, list[Record]]:
 def test_every_published_layout_has_a_case():
     assert set(CASES) | {"elpv", "textile"} == set(catalogue())
     assert set(catalogue()) | {"samples", "folder", "globs"} == set(DATASETS)
+
+
+def test_every_published_layout_is_documented():
+    text = (ROOT / "docs" / "datasets.md").read_text(encoding="utf-8")
+    for name, entry in catalogue().items():
+        (row,) = (line for line in text.splitlines() if line.startswith(f"| `{name}` |"))
+        assert entry.title.lower() in row.lower() or name == "textile"
+        assert entry.licence.split(":")[0] in row or (entry.licence == "not confirmed" and "*unc.*" in row)
+        if entry.counts and entry.split and entry.counts.train:
+            assert " / ".join(map(str, entry.counts)) in row.replace(" *unc.*", "")
 
 
 def test_the_schema_knows_the_same_names():

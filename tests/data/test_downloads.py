@@ -1,6 +1,7 @@
 """Downloads from a server on the loopback interface that cuts, stalls, refuses, redirects and lies."""
 
 import email.utils
+import errno
 import hashlib
 import shutil
 import threading
@@ -11,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import requests
 
 from adlib.data import downloads
 from adlib.data.downloads import DownloadError, Patience, download, pinned, retry_after
@@ -249,3 +251,36 @@ def test_retry_after(value: str, seconds: float | None):
 def test_retry_after_a_date():
     later = email.utils.formatdate(time.time() + 100, usegmt=True)
     assert retry_after({"Retry-After": later}) == pytest.approx(100, abs=2)
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (
+            OSError(errno.ENOSPC, "No space left"),
+            "part: the disk is full; make room, the download then goes on",
+        ),
+        (
+            requests.exceptions.SSLError("bad certificate"),
+            "SSLError: bad certificate; fetch it with a browser",
+        ),
+    ],
+)
+def test_errors_of_the_transfer(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, message: str
+):
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(downloads.Transfer, "_receive", fail)
+    with pytest.raises(DownloadError, match=message):
+        get(server, tmp_path)
+
+
+def test_other_errors_of_the_system_pass(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def fail(*_: object) -> None:
+        raise PermissionError("read only")
+
+    monkeypatch.setattr(downloads.Transfer, "_receive", fail)
+    with pytest.raises(PermissionError, match="read only"):
+        get(server, tmp_path)

@@ -7,8 +7,8 @@
       masks: "masks/{stem}_mask.*"  # or null; {stem}, {name} and {folder} are the image's
       train: 0.8                    # fraction of the normal images that trains, or patterns of those that do
 
-A fraction is drawn from the sorted paths with a fixed seed: neither the file system's order nor an added
-category moves an image from one split to the other.
+A fraction is drawn by the hashes of the paths: neither the file system's order nor another category matters,
+and an added image moves at most one other.
 """
 
 import glob
@@ -24,7 +24,7 @@ from ruamel.yaml.error import YAMLError
 from adlib.config import Block, Name
 from adlib.data.layouts.files import SUFFIXES
 from adlib.data.manifest import GOOD, DataError, Record
-from adlib.rng import numpy_stream
+from adlib.rng import shuffled
 
 FILE = "dataset.yaml"
 
@@ -90,8 +90,7 @@ def training_files(root: Path, normal: list[str], rule: float | Patterns, catego
     """Which of the sorted normal paths train: a drawn fraction, leaving at least one out, or what matches."""
     if isinstance(rule, float | int):
         count = min(max(1, round(rule * len(normal))), len(normal) - 1)
-        order = numpy_stream(0, "globs", category).permutation(len(normal))
-        return {normal[i] for i in order[:count]}
+        return set(shuffled(normal, 0, "globs", category)[:count])
     train = set(matched(root, rule))
     if not train <= set(normal):
         raise DataError(f"{root / FILE}: train matches {min(train - set(normal))}, which is not normal")
