@@ -12,7 +12,7 @@ from adlib.data.archives import unpack
 from adlib.data.catalogue import Archive, Benchmark
 from adlib.data.downloads import DownloadError, download
 from adlib.data.images import sha256_file
-from adlib.data.layouts import dataset_root
+from adlib.data.layouts import DATASETS, dataset_root
 from adlib.data.manifest import DataError
 from adlib.progress import say
 
@@ -39,13 +39,14 @@ def obtain(
         pins: checksums of archives that were downloaded without a published one.
 
     Raises:
-        DataError: a form or a login is in the way; the message says what to do by hand.
+        DataError: a form or a login is in the way (the message says what to do by hand), or `target` holds
+            something else.
         DownloadError, ArchiveError: no address brought the archive, or it cannot be unpacked.
     """
     if benchmark.package:
         return dataset_root(name, str(target), benchmark.package.partition("==")[2])
     if target.is_dir() and any(target.iterdir()):
-        return target
+        return _recognised(name, target)
     if target.exists():
         target.rmdir()
     say(f"{benchmark.title}: {benchmark.licence}; cite {benchmark.citation}")
@@ -53,7 +54,7 @@ def obtain(
         for archive in archives:
             _check(archive, benchmark, sha256)
         unpack(target, *archives)
-        return target
+        return _recognised(name, target)
     wanted = _wanted(benchmark, urls, sha256)
     if not wanted:
         raise DataError(
@@ -68,6 +69,16 @@ def obtain(
         raise DownloadError(f"{error}\n  {benchmark.instructions}".rstrip()) from error
     unpack(target, *files)
     shutil.rmtree(folder)
+    return _recognised(name, target)
+
+
+def _recognised(name: str, target: Path) -> Path:
+    """The folder, if it holds categories of this set. Raises DataError."""
+    if not DATASETS[name].categories(dataset_root(name, str(target), "")):
+        raise DataError(
+            f"{target}: holds files, but no category of {name}; name the folder inside it that does, or "
+            "another one to fetch to (docs/datasets.md has the layouts)"
+        )
     return target
 
 

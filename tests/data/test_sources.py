@@ -73,10 +73,16 @@ def test_own_addresses_come_first(tmp_path: Path, archive: Path, monkeypatch: py
 
 def test_an_address_for_a_set_without_one(tmp_path: Path, archive: Path, monkeypatch: pytest.MonkeyPatch):
     asked = served(monkeypatch, archive)
-    rail = catalogue()["rsdd"]
     (tmp_path / "empty").mkdir()
-    obtain("rsdd", rail, tmp_path / "empty", urls=["http://mine/some%20rails.zip?x=1"])
-    assert asked[0][:3] == (("http://mine/some%20rails.zip?x=1",), "some rails.zip", None)
+    nameless = catalogue()["btad"].model_copy(update={"archives": ()})
+    obtain("btad", nameless, tmp_path / "empty", urls=["http://mine/some%20parts.zip?x=1"])
+    assert asked[0][:3] == (("http://mine/some%20parts.zip?x=1",), "some parts.zip", None)
+
+
+def test_a_folder_with_something_else(tmp_path: Path):
+    (tmp_path / "notes.txt").write_text("x")
+    with pytest.raises(DataError, match="holds files, but no category of btad; name the folder inside it"):
+        obtain("btad", catalogue()["btad"], tmp_path)
 
 
 def test_an_archive_fetched_by_hand(tmp_path: Path, archive: Path):
