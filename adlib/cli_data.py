@@ -118,20 +118,20 @@ def fetch(
     """Bring a published dataset to its folder, from a package, an archive or the net, by its checksum."""
     from adlib.data.sources import obtain
 
-    dataset = load_params().dataset
-    name = name or dataset.name
+    params = load_params()
+    name = name or params.dataset.name
     if name not in catalogue():
         raise DataError(
             f"{name}: not a published dataset; allowed: {', '.join(catalogue())}. Your own: adlib data add"
         )
-    mine = name == dataset.name
+    block = next((block for block in (params.dataset, params.auxiliary) if block.name == name), None)
     folder = obtain(
         name,
         catalogue()[name],
-        root or (Path(dataset.root) if mine else Path("datasets") / name),
+        root or (Path(block.root) if block else Path("datasets") / name),
         archives=archive or (),
-        urls=url or (dataset.urls if mine else ()),
-        sha256=sha256 or (dataset.sha256 if mine else None),
+        urls=url or (block.urls if block else ()),
+        sha256=sha256 or (block.sha256 if block else None),
     )
     _console().print(f"{name} is in {folder}", markup=False)
 
