@@ -24,6 +24,14 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 # A category or method becomes a folder, a stage name and a table cell.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 _.-]*$", max_length=80)]
 
+# The keys of adlib.data.layouts.DATASETS.
+DatasetName = Literal[
+    "elpv", "textile", "samples", "folder", "globs",
+    "mvtec", "visa", "btad", "ksdd", "ksdd2", "rsdd", "dagm", "dtd-synthetic", "mpdd", "viaduct",
+    "mvtec-ad-2", "mvtec-loco", "real-iad",
+    "headct", "brainmri", "br35h", "isic", "cvc-clinicdb", "cvc-colondb", "kvasir",
+]  # fmt: skip
+
 
 class ParamsError(UserError):
     """params.yaml does not fit the schema; the message has one line a problem."""
@@ -54,10 +62,12 @@ def _increasing(levels: tuple[int, ...]) -> tuple[int, ...]:
 class DatasetParams(Block):
     """Which images, from where, and how many of them."""
 
-    name: Literal["elpv", "textile", "samples", "folder"]
+    name: DatasetName
     root: Annotated[str, Field(min_length=1)]
     categories: Annotated[tuple[Name, ...], Field(min_length=1)]
     version: str
+    urls: tuple[Annotated[str, Field(pattern=r"^https?://")], ...]
+    sha256: Sha256 | None
     max_train: Count
     max_calibration: Annotated[int, Field(ge=0)]
     calibration_share: Annotated[float, Field(ge=0, le=0.5)]

@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from adlib.config import Params, load_params
+from adlib.data.catalogue import catalogue
 from adlib.data.layouts import DATASETS, dataset_root
 from adlib.data.manifest import DataError
 from adlib.errors import UserError
@@ -80,8 +81,11 @@ def _device(params: Params) -> Finding:
 
 def _data(params: Params) -> Finding:
     dataset = params.dataset
-    if dataset.name in ("samples", "folder") and not Path(dataset.root).is_dir():
+    packaged = dataset.name in catalogue() and catalogue()[dataset.name].package
+    if not packaged and not Path(dataset.root).is_dir():
         remedy = "run `dvc repro data.dvc`" if dataset.root == "data" else "set dataset.root to your images"
+        if dataset.name in catalogue():
+            remedy = f"run `adlib data fetch {dataset.name}`"
         return Finding("data", False, f"{dataset.name}: no folder {dataset.root!r}", remedy)
     known = DATASETS[dataset.name].categories(dataset_root(dataset.name, dataset.root, dataset.version))
     unknown = sorted(set(dataset.categories) - set(known))

@@ -17,7 +17,7 @@ from PIL import Image
 
 from adlib.config import BackboneParams
 from adlib.data.images import ImageError, read_rgb, resize_rgb, sha256_file
-from adlib.data.layouts.folder import SUFFIXES
+from adlib.data.layouts.files import SUFFIXES
 from adlib.device import mixed_precision, resolve_device, to_device
 from adlib.errors import UserError
 from adlib.features.backbones import Backbone, WeightsError, load_backbone

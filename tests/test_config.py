@@ -157,7 +157,7 @@ def test_every_problem_is_a_line(edited: Edit):
         (
             "dataset.name",
             "elvp",
-            "dataset.name: should be 'elpv', 'textile', 'samples' or 'folder', got 'elvp'",
+            "dataset.name: should be 'elpv', 'textile', 'samples', 'folder', 'globs', 'mvtec'",
         ),
         ("dataset.root", "", "dataset.root: should have at least 1 character, got ''"),
         ("dataset.version", 1.0, "dataset.version: should be a valid string, got 1.0"),
@@ -165,6 +165,8 @@ def test_every_problem_is_a_line(edited: Edit):
         ("dataset.categories", ["a/b"], "dataset.categories.0: should match pattern"),
         ("dataset.categories", ["a\n"], "dataset.categories.0: should match pattern"),
         ("dataset.categories", ["a" * 81], "dataset.categories.0: should have at most 80 characters"),
+        ("dataset.urls", ["ftp://x"], "dataset.urls.0: should match pattern '^https?://', got 'ftp://x'"),
+        ("dataset.sha256", "1", "dataset.sha256: should match pattern '^[0-9a-f]{64}$', got '1'"),
         ("dataset.max_train", 0, "dataset.max_train: should be greater than or equal to 1, got 0"),
         ("dataset.split_seed", -1, "dataset.split_seed: should be greater than or equal to 0, got -1"),
         (

@@ -126,6 +126,11 @@ def test_a_cuda_device(project: Project, monkeypatch: pytest.MonkeyPatch):
     [
         ({"dataset.root": "nowhere"}, "folder: no folder 'nowhere'", "set dataset.root to your images"),
         (
+            {"dataset.name": "visa", "dataset.root": "nowhere"},
+            "visa: no folder 'nowhere'",
+            "run `adlib data fetch visa`",
+        ),
+        (
             {"dataset.name": "samples", "dataset.root": "data"},
             "samples: no folder 'data'",
             "run `dvc repro data.dvc`",

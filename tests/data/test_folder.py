@@ -8,7 +8,7 @@ import pytest
 from mvtec_tree import write_image, write_mask, write_tree
 
 from adlib.data.layouts import dataset_records, dataset_root
-from adlib.data.layouts.folder import SUFFIXES
+from adlib.data.layouts.files import SUFFIXES
 from adlib.data.manifest import DataError, Record
 
 

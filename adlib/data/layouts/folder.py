@@ -8,20 +8,11 @@
 
 from pathlib import Path
 
+from adlib.data.layouts.files import check_folders, image_files, subfolders
 from adlib.data.manifest import GOOD, DataError, Record, Split
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
-
-
-def root(root: str, _version: str) -> Path:
-    """`dataset.root`, relative to the project's root or absolute."""
-    folder = Path(root)
-    if not folder.is_dir():
-        raise DataError(
-            f"dataset.root: no folder {root!r}; name the folder that holds the categories "
-            "(an absolute path for queued and temporary experiments)"
-        )
-    return folder
+# VIADUCT's validation images are not read.
+MORE_FOLDERS = ("val",)
 
 
 def categories(root: Path) -> list[str]:
@@ -32,7 +23,7 @@ def categories(root: Path) -> list[str]:
 def records(root: Path, category: str) -> list[Record]:
     """Every image of a category, masks paired by stem."""
     base = root / category
-    strangers = [p.name for p in _folders(base / "train") if p.name != GOOD]
+    strangers = [p.name for p in subfolders(base / "train") if p.name != GOOD]
     if strangers:
         raise DataError(f"{base / 'train'}: only {GOOD!r} belongs here, found {', '.join(strangers)}")
     if not (base / "test").is_dir():
@@ -41,16 +32,19 @@ def records(root: Path, category: str) -> list[Record]:
         )
     masks = _masks(base / "ground_truth")
     folders: list[tuple[Split, Path]] = [("train", base / "train" / GOOD)]
-    folders.extend(("test", folder) for folder in _folders(base / "test"))
+    folders.extend(("test", folder) for folder in subfolders(base / "test"))
     found: list[Record] = []
     for split, folder in folders:
-        files = _images(folder)
-        if not files:
-            raise DataError(f"{folder}: no image (allowed: {', '.join(sorted(SUFFIXES))})")
-        found.extend(_record(root, split, file, masks) for file in files)
+        found.extend(_record(root, split, file, masks) for file in image_files(folder))
     if masks is not None:
         _check_every_mask_used(masks, found, base)
     return found
+
+
+def records_with_masks(root: Path, category: str) -> list[Record]:
+    """`records` of a benchmark that publishes masks: a missing `ground_truth` is an error."""
+    check_folders(root / category, ["ground_truth", "test", "train"], MORE_FOLDERS)
+    return records(root, category)
 
 
 def _record(root: Path, split: Split, file: Path, masks: dict[tuple[str, str], Path] | None) -> Record:
@@ -71,7 +65,7 @@ def _masks(folder: Path) -> dict[tuple[str, str], Path] | None:
     if not folder.is_dir():
         return None
     masks: dict[tuple[str, str], Path] = {}
-    for file in (file for defect in _folders(folder) for file in _images(defect)):
+    for file in (file for defect in subfolders(folder) for file in image_files(defect, needed=False)):
         key = (file.parent.name, file.stem.removesuffix("_mask"))
         if key in masks:
             raise DataError(f"{file}: a second mask for one image beside {masks[key].name}; keep one")
@@ -86,16 +80,3 @@ def _check_every_mask_used(masks: dict[tuple[str, str], Path], found: list[Recor
     )
     if orphans:
         raise DataError(f"{base}: {len(orphans)} masks without an image: {', '.join(orphans[:5])}")
-
-
-def _folders(folder: Path) -> list[Path]:
-    """Subfolders; hidden ones (`.ipynb_checkpoints`) are nobody's defect."""
-    if not folder.is_dir():
-        return []
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-
-
-def _images(folder: Path) -> list[Path]:
-    """Image files by suffix, whatever its case; hidden files and others are not looked at."""
-    files = (path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
-    return sorted(path for path in files if path.suffix.lower() in SUFFIXES)
