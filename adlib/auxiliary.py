@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from adlib.config import DatasetParams, Params
+from adlib.config import Params
 from adlib.data.images import image_size, read_mask, resize_mask
 from adlib.data.layouts import dataset_root
 from adlib.data.manifest import Label, Sample, read_labels, read_manifest
@@ -25,6 +25,7 @@ from adlib.losses import patch_mask
 from adlib.methods.auxiliary import AuxiliaryImages
 from adlib.methods.registry import AUXILIARY_METHODS
 from adlib.progress import say
+from adlib.schema import DatasetParams
 from adlib.store import content_key, stored_folder
 from adlib.training import write_model
 

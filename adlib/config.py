@@ -10,257 +10,37 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from adlib.errors import UserError
-
-Fraction = Annotated[float, Field(ge=0, lt=1)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1)]
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-# A category or method becomes a folder, a stage name and a table cell.
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 _.-]*$", max_length=80)]
-
-# The keys of adlib.data.layouts.DATASETS.
-DatasetName = Literal[
-    "elpv", "textile", "samples", "folder", "globs",
-    "mvtec", "visa", "btad", "ksdd", "ksdd2", "rsdd", "dagm", "dtd-synthetic", "mpdd", "viaduct",
-    "mvtec-ad-2", "mvtec-loco", "real-iad",
-    "headct", "brainmri", "br35h", "isic", "cvc-clinicdb", "cvc-colondb", "kvasir",
-]  # fmt: skip
+from adlib.schema import (
+    AfTokensParams,
+    AuxiliaryParams,
+    BackboneParams,
+    Block,
+    CometNfSettings,
+    CometParams,
+    CometSettings,
+    CozadParams,
+    CozadSettings,
+    DatasetParams,
+    FlowHead,
+    NoiseParams,
+    PatchCoreParams,
+    SimpleNetHead,
+    StrategyParams,
+    ThresholdParams,
+    ViewParams,
+)
 
 
 class ParamsError(UserError):
     """params.yaml does not fit the schema; the message has one line a problem."""
 
 
-def _odd(number: int) -> int:
-    if number % 2 == 0:
-        raise ValueError("should be odd")
-    return number
-
-
-class Block(BaseModel):
-    """A block of a YAML file: frozen, no unknown keys, no silent conversions."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
 AnyBlock = TypeVar("AnyBlock", bound=Block)
-
-
-def _increasing(levels: tuple[int, ...]) -> tuple[int, ...]:
-    """timm returns levels in the network's order whatever is asked: two lists would name one result."""
-    if list(levels) != sorted(set(levels)):
-        raise ValueError("must increase (the finest level first)")
-    return levels
-
-
-class DatasetParams(Block):
-    """Which images, from where, and how many of them."""
-
-    name: DatasetName
-    root: Annotated[str, Field(min_length=1)]
-    categories: Annotated[tuple[Name, ...], Field(min_length=1)]
-    version: str
-    urls: tuple[Annotated[str, Field(pattern=r"^https?://")], ...]
-    sha256: Sha256 | None
-    max_train: Count
-    max_calibration: Annotated[int, Field(ge=0)]
-    calibration_share: Annotated[float, Field(ge=0, le=0.5)]
-    max_test_normal: Count
-    max_test_anomalous: Count
-    split_seed: Annotated[int, Field(ge=0)]
-
-
-class AuxiliaryParams(DatasetParams):
-    """The labelled images that zero-shot methods train on, never the target's; no category: no such set."""
-
-    categories: tuple[Name, ...]
-
-
-class NoiseParams(Block):
-    """Anomalies added to the training set (see `adlib.data.contaminate`)."""
-
-    levels: Annotated[tuple[Fraction, ...], Field(min_length=1)]
-    reserve: Annotated[float, Field(ge=0, le=0.5)]
-    overlap: bool
-
-
-class ThresholdParams(Block):
-    """The decision threshold, from calibration images alone (see `adlib.threshold`)."""
-
-    fpr: Annotated[float, Field(gt=0, lt=1)]
-    trim: Annotated[float, Field(ge=0, le=0.5)]
-    contamination: Annotated[float, Field(ge=0, le=0.5)]
-
-
-class NetworkParams(Block):
-    """A frozen timm network, some of its levels, and its weights."""
-
-    name: Annotated[str, Field(min_length=1)]
-    out_indices: Annotated[
-        tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1), AfterValidator(_increasing)
-    ]
-    weights: Annotated[str, Field(min_length=1)]
-    sha256: Sha256 | None
-
-
-class BackboneParams(NetworkParams):
-    """SimpleNet's patch embedding on two or more levels of a network."""
-
-    patch_size: Annotated[int, Field(ge=1, le=15), AfterValidator(_odd)]
-    pretrain_dim: Count | None
-    target_dim: Count | None
-    batch_size: Count
-
-
-class ViewParams(Block):
-    """Rotated views at several scales, for the flow methods (`adlib.features.views`)."""
-
-    backbone: NetworkParams
-    sizes: Annotated[tuple[Annotated[int, Field(ge=32, le=2048)], ...], Field(min_length=1)]
-    count: Count
-    seed: Annotated[int, Field(ge=0)]
-    batch_size: Count
-
-
-class SimpleNetHead(Block):
-    """Adaptor, discriminator and their training (methods `simplenet` and `comet-sn`)."""
-
-    hidden: Count
-    sigma: Positive
-    margin: Positive
-    epochs: Count
-    batch_size: Annotated[int, Field(ge=2)]
-    patches_per_image: Count
-    lr_adaptor: Positive
-    lr_discriminator: Positive
-    weight_decay: NonNegative
-
-
-class FlowHead(Block):
-    """DifferNet's flow and its training (methods `differnet` and `comet-nf`)."""
-
-    blocks: Count
-    hidden: Count
-    clamp: Positive
-    score: Literal["latent", "likelihood"]
-    epochs: Count
-    batch_size: Count
-    views_per_image: Count
-    lr: Positive
-    betas: tuple[Fraction, Fraction]
-    eps: Positive
-    weight_decay: NonNegative
-
-
-class PatchCoreParams(Block):
-    """Greedy coreset memory bank (Roth et al. 2022)."""
-
-    presample: Count
-    coreset: Count
-    projection_dim: Count
-    neighbours: Count
-
-
-class PriorParams(Block):
-    """Neighbourhood density before training (`adlib.methods.prior`; not in the paper)."""
-
-    enabled: bool
-    patches: Count
-    bank: Count
-    neighbours: Count
-    top: Count
-    image_power: Positive
-    patch_power: Positive
-
-
-class StrategyParams(Block):
-    """Soft confident learning and MAML over any head (CoMet eq. 1-9); Table 5 switches its three parts."""
-
-    data_uncertainty: bool
-    model_uncertainty: bool
-    meta_learning: bool
-    epochs: Count
-    batch_size: Annotated[int, Field(ge=2)]
-    floor: Annotated[float, Field(gt=0, le=1)]
-    window: Annotated[int, Field(ge=2)]
-    lambda0: NonNegative
-    gamma: NonNegative
-    tasks: Annotated[int, Field(ge=2)]
-    inner_steps: Count
-    inner_lr: Positive
-    second_order: bool
-
-
-class CometParams(StrategyParams):
-    """CoMet on SimpleNet's head, which starts from a density prior."""
-
-    prior: PriorParams
-
-
-class CometSettings(Block):
-    """What a CoMet-SN fit reads: kappa is a key of its own in params.yaml, the head is SimpleNet's."""
-
-    kappa: float
-    comet: CometParams
-    head: SimpleNetHead
-
-
-class ContrastiveParams(Block):
-    """Contrastive learning on the adapted features (CoZAD eq. 1-4)."""
-
-    lambda_cont: NonNegative
-    tau: Positive
-    k_nn: Annotated[int, Field(ge=0)]
-    max_embeddings: Annotated[int, Field(ge=2)]
-    chunk_size: Count
-
-
-class CozadParams(CometParams):
-    """CoMet's strategy with contrastive learning, and hard filtering for comparison (CoZAD)."""
-
-    hard_filtering: bool
-    contrastive: ContrastiveParams
-
-
-class CozadSettings(Block):
-    """What a CoZAD fit reads: kappa is a key of its own in params.yaml, the head is SimpleNet's."""
-
-    kappa: float
-    cozad: CozadParams
-    head: SimpleNetHead
-
-
-class AfTokensParams(Block):
-    """AF-CLIP's adaptor, losses and banks over the backbone's patches (method `af-tokens`)."""
-
-    shots: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
-    windows: Annotated[tuple[Annotated[int, Field(ge=1), AfterValidator(_odd)], ...], Field(min_length=1)]
-    window_sigma: Positive
-    heads: Count
-    head_dim: Count
-    temperature: Positive
-    gamma: NonNegative
-    lambda1: NonNegative
-    lambda2: NonNegative
-    epochs: Count
-    batch_size: Count
-    lr: Positive
-    betas: Annotated[tuple[Fraction, ...], Field(min_length=2, max_length=2)]
-    zero_shot_weight: NonNegative
-
-
-class CometNfSettings(Block):
-    """What a CoMet-NF fit reads: kappa is a key of its own in params.yaml, the head is DifferNet's."""
-
-    kappa: float
-    comet: StrategyParams
-    head: FlowHead
 
 
 class MethodsParams(Block):

@@ -130,7 +130,7 @@ def load_test_set(
 
 
 def measure(scores: FitScores, test: TestSet) -> dict[str, float]:
-    """Image metrics, those at a threshold if there is one, and pixel metrics of methods with maps and masks."""
+    """Image metrics, those at a threshold if there is one, and pixel metrics where masks and maps are."""
     found = image_metrics(scores.image, test.labels)
     found["image_fpr95"] = fpr_at_tpr(scores.image, test.labels, 0.95)
     if scores.threshold is not None:

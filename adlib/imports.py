@@ -14,7 +14,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("adlib", "stages")
 # Edits here cannot change a number: parameter values enter a key by themselves, the rest moves bytes.
 INERT = frozenset(
-    Path("adlib", name) for name in ("config.py", "io.py", "progress.py", "store.py", "imports.py")
+    Path("adlib", name)
+    for name in ("config.py", "schema.py", "io.py", "progress.py", "store.py", "imports.py")
 )
 
 

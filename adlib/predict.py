@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from PIL import Image
 
-from adlib.config import BackboneParams
 from adlib.data.images import ImageError, read_rgb, resize_rgb, sha256_file
 from adlib.data.layouts.files import SUFFIXES
 from adlib.device import mixed_precision, resolve_device, to_device
@@ -27,6 +26,7 @@ from adlib.io import atomic_path, read_json, write_csv, write_json
 from adlib.methods.detector import Detector
 from adlib.progress import track
 from adlib.report.pictures import overlay
+from adlib.schema import BackboneParams
 from adlib.scoring import pixel_maps
 from adlib.threshold import Threshold, exceeds
 from adlib.training import load_detector

@@ -5,8 +5,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from adlib.config import DatasetParams, Params
+from adlib.config import Params
 from adlib.errors import UserError
+from adlib.schema import DatasetParams
 
 OUTPUTS = Path("outputs")
 

@@ -17,7 +17,7 @@ from safetensors.numpy import load_file as load_arrays
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from adlib.config import Params, ThresholdParams
+from adlib.config import Params
 from adlib.data.contaminate import TrainingSet, read_splits
 from adlib.device import resolve_device
 from adlib.features.store import FeatureInfo, Features, open_features
@@ -28,6 +28,7 @@ from adlib.methods.detector import Detector, Fit, score_images
 from adlib.methods.registry import AUXILIARY_METHODS, METHODS
 from adlib.methods.suspects import examine
 from adlib.progress import say
+from adlib.schema import ThresholdParams
 from adlib.store import content_key, stored_folder
 from adlib.threshold import conformal_threshold
 

@@ -10,7 +10,7 @@ from typing import Annotated, NamedTuple
 from pydantic import Field, TypeAdapter
 from ruamel.yaml import YAML
 
-from adlib.config import Block, Count, Sha256
+from adlib.schema import Block, Count, Sha256
 
 Number = Annotated[int, Field(ge=0)]
 

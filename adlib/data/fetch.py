@@ -5,12 +5,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from adlib.config import DatasetParams
 from adlib.data.images import ImageError, read_mask, read_rgb, sha256_file
 from adlib.data.layouts import dataset_records, dataset_root
 from adlib.data.lookalikes import perceptual_hash
 from adlib.data.manifest import DataError, Label, Record, Sample
 from adlib.rng import shuffled
+from adlib.schema import DatasetParams
 
 
 @dataclass(frozen=True, slots=True)

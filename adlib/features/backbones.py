@@ -12,11 +12,11 @@ from safetensors.torch import load_file
 from timm.data.config import resolve_data_config
 from torch import Tensor, nn
 
-from adlib.config import NetworkParams
 from adlib.data.images import sha256_file
 from adlib.device import mixed_precision
 from adlib.errors import UserError
 from adlib.rng import torch_stream
+from adlib.schema import NetworkParams
 
 
 class WeightsError(UserError):

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from adlib.config import BackboneParams
 from adlib.data.images import resize_rgb
 from adlib.data.manifest import Sample
 from adlib.device import to_device
@@ -17,6 +16,7 @@ from adlib.features.backbones import Backbone, load_backbone
 from adlib.features.patches import embed_patches
 from adlib.features.rows import Recipe, filled, half_precision, write_rows
 from adlib.imports import code_version
+from adlib.schema import BackboneParams
 from adlib.store import content_key
 
 

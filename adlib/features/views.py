@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from PIL import Image
 
-from adlib.config import ViewParams
 from adlib.data.images import resize_rgb
 from adlib.data.manifest import Sample
 from adlib.device import to_device
@@ -19,6 +18,7 @@ from adlib.features.backbones import Backbone, load_backbone
 from adlib.features.rows import Recipe, filled, half_precision, write_rows
 from adlib.imports import code_version
 from adlib.rng import numpy_stream
+from adlib.schema import ViewParams
 from adlib.store import content_key
 
 

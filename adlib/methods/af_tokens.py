@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from adlib.config import AfTokensParams
 from adlib.device import mixed_precision
 from adlib.errors import UserError
 from adlib.features.store import join_views
@@ -24,6 +23,7 @@ from adlib.methods.auxiliary import AuxiliaryImages
 from adlib.methods.detector import Fit, Scores
 from adlib.progress import track
 from adlib.rng import torch_stream
+from adlib.schema import AfTokensParams
 
 
 class TokenHead(nn.Module):

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from adlib.confidence import LossWindow, iqr_threshold, threshold_weights, weighted_mean
-from adlib.config import StrategyParams
 from adlib.device import mixed_precision
 from adlib.maml import JointBatches, ParamDict, TaskBatches, adapt, squared_norm
 from adlib.progress import track
 from adlib.rng import torch_stream
+from adlib.schema import StrategyParams
 
 
 class Sampled(Protocol):
@@ -128,8 +128,8 @@ def train_comet(
 
 def _rounds(params: StrategyParams, samples: int, generator: torch.Generator) -> TaskBatches | JointBatches:
     if params.meta_learning:
-        return TaskBatches(samples, params.tasks, params.batch_size, generator)
-    return JointBatches(samples, params.batch_size, generator)
+        return TaskBatches(samples, params.tasks, params.batch_size, generator, params.passes)
+    return JointBatches(samples, params.batch_size, generator, params.passes)
 
 
 def _doubted_above(threshold: float, params: StrategyParams) -> float:

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from adlib.config import CometNfSettings, FlowHead
 from adlib.errors import UserError
 from adlib.features.store import FeatureView
 from adlib.heads.flow import Flow, latent_scores, likelihood_losses
@@ -14,6 +13,7 @@ from adlib.maml import ParamDict
 from adlib.methods.comet import train_comet
 from adlib.methods.detector import Fit
 from adlib.methods.flow_head import FlowDetector, FlowOptimiser, ViewDraw, ViewSampler, new_flow
+from adlib.schema import CometNfSettings, FlowHead
 
 CONFIDENCE_BATCH = 32
 

@@ -2,10 +2,10 @@
 
 import torch
 
-from adlib.config import CometSettings
 from adlib.features.store import FeatureView
 from adlib.methods.detector import Fit
 from adlib.methods.simplenet_learner import fit_by_comet
+from adlib.schema import CometSettings
 
 
 def fit_comet_sn(settings: CometSettings, features: FeatureView, seed: int, device: torch.device) -> Fit:

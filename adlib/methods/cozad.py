@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from adlib.config import ContrastiveParams, CozadSettings
 from adlib.contrastive import nn_contrastive_loss
 from adlib.errors import UserError
 from adlib.features.store import FeatureView, join_views
@@ -23,6 +22,7 @@ from adlib.methods.detector import Fit
 from adlib.methods.simplenet_head import Draw
 from adlib.methods.simplenet_learner import fit_by_comet
 from adlib.rng import torch_stream
+from adlib.schema import ContrastiveParams, CozadSettings
 
 
 def fit_cozad(settings: CozadSettings, features: FeatureView, seed: int, device: torch.device) -> Fit:

@@ -2,13 +2,13 @@
 
 import torch
 
-from adlib.config import FlowHead
 from adlib.features.store import FeatureView
 from adlib.heads.flow import likelihood_losses
 from adlib.methods.detector import Fit
 from adlib.methods.flow_head import FlowDetector, FlowOptimiser, ViewSampler, new_flow
 from adlib.progress import track
 from adlib.rng import torch_stream
+from adlib.schema import FlowHead
 
 
 def fit_differnet(params: FlowHead, features: FeatureView, seed: int, device: torch.device) -> Fit:

@@ -7,12 +7,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from adlib.config import FlowHead
 from adlib.features.store import FeatureView
 from adlib.heads.flow import Flow, latent_scores, likelihood_losses
 from adlib.methods.detector import Scores
 from adlib.methods.statistics import feature_statistics
 from adlib.rng import numpy_stream, torch_stream
+from adlib.schema import FlowHead
 
 
 @dataclass(frozen=True)

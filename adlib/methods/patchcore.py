@@ -6,12 +6,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from adlib.config import PatchCoreParams
 from adlib.features.store import FeatureView
 from adlib.heads.memory import MemoryBank
 from adlib.methods.detector import Fit, Scores
 from adlib.methods.statistics import feature_statistics
 from adlib.rng import numpy_stream, torch_stream
+from adlib.schema import PatchCoreParams
 
 
 @dataclass(frozen=True)

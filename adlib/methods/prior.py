@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from adlib.confidence import iqr_threshold, threshold_weights
-from adlib.config import PriorParams
 from adlib.density import isolation
 from adlib.features.store import FeatureView
 from adlib.rng import numpy_stream
+from adlib.schema import PriorParams
 
 
 @dataclass(frozen=True)

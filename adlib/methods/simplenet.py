@@ -2,7 +2,6 @@
 
 import torch
 
-from adlib.config import SimpleNetHead
 from adlib.device import mixed_precision
 from adlib.features.store import FeatureView
 from adlib.heads.simplenet import patch_losses
@@ -16,6 +15,7 @@ from adlib.methods.simplenet_head import (
 )
 from adlib.progress import track
 from adlib.rng import torch_stream
+from adlib.schema import SimpleNetHead
 
 
 def fit_simplenet(params: SimpleNetHead, features: FeatureView, seed: int, device: torch.device) -> Fit:
@@ -35,7 +35,7 @@ def fit_simplenet(params: SimpleNetHead, features: FeatureView, seed: int, devic
             for images in shuffled.tensor_split(iterations):
                 draw = sampler.draw(images)
                 with mixed_precision(device):
-                    loss = patch_losses(head(draw.patches, draw.noise), params.margin).mean()
+                    loss = patch_losses(head(draw.patches, draw.noise), params.margin, params.loss).mean()
                 optimiser.zero_grad()
                 loss.backward()
                 optimiser.step()

@@ -7,13 +7,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from adlib.config import SimpleNetHead
 from adlib.errors import UserError
 from adlib.features.store import FeatureView
 from adlib.heads.simplenet import SimpleNet, anomaly_score
 from adlib.methods.detector import Scores
 from adlib.methods.statistics import feature_statistics
 from adlib.rng import numpy_stream, torch_stream
+from adlib.schema import SimpleNetHead
 
 
 @dataclass(frozen=True)

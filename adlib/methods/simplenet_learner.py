@@ -8,7 +8,6 @@ from torch import Tensor
 from torch.func import functional_call
 
 from adlib.confidence import weighted_mean
-from adlib.config import CometParams, SimpleNetHead
 from adlib.features.store import FeatureView
 from adlib.heads.simplenet import SimpleNet, hinge, patch_losses
 from adlib.maml import ParamDict
@@ -23,6 +22,7 @@ from adlib.methods.simplenet_head import (
     check_trainable,
     new_head,
 )
+from adlib.schema import CometParams, SimpleNetHead
 
 CONFIDENCE_BATCH = 32
 BatchTerm = Callable[[ParamDict, Draw], Tensor]
@@ -54,12 +54,12 @@ class SimpleNetLearner:
         return self.sampler.draw(images)
 
     def losses(self, theta: ParamDict, batch: Draw, *, update_statistics: bool) -> Tensor:
-        """The truncated L1 loss (eq. 15) of every image: `(B,)`, a mean over patches weighted by trust."""
+        """The loss (eq. 15) of every image: `(B,)`, a mean over patches weighted by trust."""
         state = dict(theta)
         if not update_statistics:
             state |= {name: buffer.clone() for name, buffer in self.module.named_buffers()}
         pair = functional_call(self.module.train(), state, (batch.patches, batch.noise))
-        losses = patch_losses(pair, self.params.margin)
+        losses = patch_losses(pair, self.params.margin, self.params.loss)
         trust = self.patch_trust[batch.images[:, None], batch.columns].to(losses.device)
         losses = weighted_mean(losses, trust)
         return losses if self.batch_term is None else losses + self.batch_term(theta, batch)

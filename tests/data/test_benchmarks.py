@@ -10,11 +10,11 @@ import pytest
 from benchmark_trees import CASES, SIZE, Case, mask, picture
 from conftest import ROOT
 
-from adlib.config import DatasetParams
 from adlib.data.catalogue import catalogue
 from adlib.data.layouts import DATASETS, dataset_records, dataset_root
 from adlib.data.manifest import DataError, Record
 from adlib.data.verify import inspect
+from adlib.schema import DatasetParams
 
 
 def load(name: str, top: Path) -> tuple[Path, list[Record]]:

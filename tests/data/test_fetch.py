@@ -16,10 +16,11 @@ from PIL import Image
 from ruamel.yaml import YAML
 
 import stages.fetch
-from adlib.config import DatasetParams, load_params
+from adlib.config import load_params
 from adlib.data.fetch import Fetched, cap, drop_duplicates, fetch, split
 from adlib.data.layouts import DATASETS, Layout
 from adlib.data.manifest import DataError, Record, read_labels, read_manifest
+from adlib.schema import DatasetParams
 
 DATASET = load_params(ROOT / "params.yaml").dataset
 

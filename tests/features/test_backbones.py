@@ -11,10 +11,11 @@ import torch
 from conftest import CPU
 from safetensors.torch import save_file
 
-from adlib.config import BackboneParams, Params
+from adlib.config import Params
 from adlib.data.images import sha256_file
 from adlib.features import backbones
 from adlib.features.backbones import PACKAGED, WeightsError, load_backbone
+from adlib.schema import BackboneParams
 
 TINY = "test_efficientnet"
 

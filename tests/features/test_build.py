@@ -9,7 +9,7 @@ import pytest
 from conftest import CPU
 from PIL import Image
 
-from adlib.config import BackboneParams, Params
+from adlib.config import Params
 from adlib.data.images import sha256_file
 from adlib.data.manifest import DataError, Sample
 from adlib.features import build
@@ -17,6 +17,7 @@ from adlib.features.backbones import Backbone, load_backbone
 from adlib.features.build import build_features, embed_images
 from adlib.features.store import INFO, ROWS, open_features
 from adlib.imports import code_version
+from adlib.schema import BackboneParams
 
 SIZE = 64
 GRID = (16, 16)

@@ -9,12 +9,13 @@ import torch
 from conftest import CPU
 from PIL import Image
 
-from adlib.config import Params, ViewParams
+from adlib.config import Params
 from adlib.data.images import resize_rgb, sha256_file
 from adlib.data.manifest import Sample
 from adlib.features.backbones import load_backbone
 from adlib.features.store import open_features
 from adlib.features.views import build_views, embed_views, rotated_views, view_angles
+from adlib.schema import ViewParams
 
 Build = Callable[..., int]
 RNG = np.random.default_rng(0)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from conftest import CPU, toy_features
 
-from adlib.config import FlowHead, Params
+from adlib.config import Params
 from adlib.data.contaminate import Splits, TrainingSet, write_splits
 from adlib.errors import UserError
 from adlib.features.store import INFO, ROWS, FeatureView
@@ -18,6 +18,7 @@ from adlib.methods.comet import SclLoss, meta_losses
 from adlib.methods.comet_nf import FlowLearner, fit_comet_nf
 from adlib.methods.differnet import fit_differnet
 from adlib.methods.flow_head import FlowDetector, ViewDraw, ViewSampler, new_flow
+from adlib.schema import FlowHead
 from adlib.training import load_detector, train
 
 FLOOR, STRENGTH = 0.01, 0.02

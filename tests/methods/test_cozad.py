@@ -6,7 +6,7 @@ import pytest
 import torch
 from conftest import CPU, toy_features
 
-from adlib.config import ContrastiveParams, Params
+from adlib.config import Params
 from adlib.contrastive import nn_contrastive_loss
 from adlib.errors import UserError
 from adlib.heads.simplenet import SimpleNet
@@ -16,6 +16,7 @@ from adlib.methods.detector import Fit
 from adlib.methods.simplenet_head import Draw, PatchSampler
 from adlib.methods.simplenet_learner import SimpleNetLearner
 from adlib.rng import torch_stream
+from adlib.schema import ContrastiveParams
 
 SIGMA, STRENGTH = 0.3, 0.02
 

@@ -21,10 +21,10 @@ from pydantic import AfterValidator, Field, RootModel, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from adlib.config import Block, Name
 from adlib.data.layouts.files import SUFFIXES
 from adlib.data.manifest import GOOD, DataError, Record
 from adlib.rng import shuffled
+from adlib.schema import Block, Name
 
 FILE = "dataset.yaml"
 
