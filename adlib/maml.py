@@ -54,14 +54,11 @@ class TaskBatches:
         tasks: how many parts, at least 2.
         batch_size: images of one meta-iteration, shared by the tasks' inner loops (and again by the outer).
         generator: draws the division and the batches.
-        passes: how often an epoch goes over the images.
     """
 
-    def __init__(
-        self, samples: int, tasks: int, batch_size: int, generator: torch.Generator, passes: int = 1
-    ) -> None:
+    def __init__(self, samples: int, tasks: int, batch_size: int, generator: torch.Generator) -> None:
         self.tasks = split_tasks(samples, tasks, generator)
-        self.iterations = passes * max(1, samples // batch_size)
+        self.iterations = max(1, samples // batch_size)
         size = max(1, batch_size // tasks)
         others = [torch.cat(self.tasks[:i] + self.tasks[i + 1 :]) for i in range(tasks)]
         self._inner = [endless_batches(task, size, generator) for task in self.tasks]
@@ -76,8 +73,8 @@ class TaskBatches:
 class JointBatches:
     """Mini-batches of a training set that is not divided: what `TaskBatches` is without meta-learning."""
 
-    def __init__(self, samples: int, batch_size: int, generator: torch.Generator, passes: int = 1) -> None:
-        self.iterations = passes * max(1, samples // batch_size)
+    def __init__(self, samples: int, batch_size: int, generator: torch.Generator) -> None:
+        self.iterations = max(1, samples // batch_size)
         self._batches = endless_batches(torch.arange(samples), batch_size, generator)
 
     def epoch(self) -> Iterator[list[tuple[Tensor, Tensor]]]:

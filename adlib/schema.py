@@ -114,7 +114,6 @@ class SimpleNetHead(Block):
 
     hidden: Count
     sigma: Positive
-    loss: Literal["hinge", "squared"]
     margin: Positive
     epochs: Count
     batch_size: Annotated[int, Field(ge=2)]
@@ -168,7 +167,6 @@ class StrategyParams(Block):
     model_uncertainty: bool
     meta_learning: bool
     epochs: Count
-    passes: Count
     batch_size: Annotated[int, Field(ge=2)]
     floor: Annotated[float, Field(gt=0, le=1)]
     window: Annotated[int, Field(ge=2)]

@@ -11,8 +11,7 @@ from adlib.config import Params
 from adlib.data.contaminate import Splits, TrainingSet, write_splits
 from adlib.data.images import sha256_file
 from adlib.data.manifest import Label, Sample, write_rows
-from adlib.features.build import INFO, ROWS
-from adlib.features.store import Features
+from adlib.features.store import INFO, ROWS, Features
 from adlib.io import write_json
 
 CATEGORIES = ("cloth", "stone")

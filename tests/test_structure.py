@@ -36,7 +36,7 @@ def test_report_lists_its_templates():
 
 def test_only_contaminate_and_evaluate_see_labels():
     check_stages(ROOT / "dvc.yaml")
-    evaluations = {"evaluate", "evaluate-confident", "evaluate-auxiliary"}
+    evaluations = {"evaluate", "evaluate-confident", "evaluate-flow", "evaluate-auxiliary"}
     assert label_readers(STAGES) == {"contaminate", "train-auxiliary"} | evaluations
 
 

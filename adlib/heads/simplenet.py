@@ -1,12 +1,8 @@
 """SimpleNet's head: a linear adaptor and a discriminator over patch features (CoMet 4.5, CoZAD 4.4)."""
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-Loss = Literal["hinge", "squared"]
 
 
 class SimpleNet(nn.Module):
@@ -75,16 +71,15 @@ def hinge(normality: Tensor, margin: float) -> Tensor:
     return F.relu(margin - normality)
 
 
-def patch_losses(pair: Tensor, margin: float, loss: Loss = "hinge") -> Tensor:
-    """How wrong D is about patches and their perturbed twins: `(B, P)`.
+def patch_losses(pair: Tensor, margin: float) -> Tensor:
+    """Truncated L1 loss, CoMet eq. 15: `max(0, th - D(q)) + max(0, th + D(q-))`.
 
     Args:
         pair: `(2, B, P)`, D of `[q; q-]`.
         margin: th.
-        loss: `hinge`, the truncated L1 loss of CoMet eq. 15, `max(0, th - D(q)) + max(0, th + D(q-))`; or
-            `squared`, `(D(q) - th)^2 + (D(q-) + th)^2`, which never stops ranking patches beyond the margin.
+
+    Returns:
+        `(B, P)`.
     """
     normal, perturbed = pair
-    if loss == "squared":
-        return (normal - margin).square() + (perturbed + margin).square()
     return hinge(normal, margin) + hinge(-perturbed, margin)

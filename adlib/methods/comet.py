@@ -128,8 +128,8 @@ def train_comet(
 
 def _rounds(params: StrategyParams, samples: int, generator: torch.Generator) -> TaskBatches | JointBatches:
     if params.meta_learning:
-        return TaskBatches(samples, params.tasks, params.batch_size, generator, params.passes)
-    return JointBatches(samples, params.batch_size, generator, params.passes)
+        return TaskBatches(samples, params.tasks, params.batch_size, generator)
+    return JointBatches(samples, params.batch_size, generator)
 
 
 def _doubted_above(threshold: float, params: StrategyParams) -> float:

@@ -35,7 +35,7 @@ def fit_simplenet(params: SimpleNetHead, features: FeatureView, seed: int, devic
             for images in shuffled.tensor_split(iterations):
                 draw = sampler.draw(images)
                 with mixed_precision(device):
-                    loss = patch_losses(head(draw.patches, draw.noise), params.margin, params.loss).mean()
+                    loss = patch_losses(head(draw.patches, draw.noise), params.margin).mean()
                 optimiser.zero_grad()
                 loss.backward()
                 optimiser.step()

@@ -54,12 +54,12 @@ class SimpleNetLearner:
         return self.sampler.draw(images)
 
     def losses(self, theta: ParamDict, batch: Draw, *, update_statistics: bool) -> Tensor:
-        """The loss (eq. 15) of every image: `(B,)`, a mean over patches weighted by trust."""
+        """The truncated L1 loss (eq. 15) of every image: `(B,)`, a mean over patches weighted by trust."""
         state = dict(theta)
         if not update_statistics:
             state |= {name: buffer.clone() for name, buffer in self.module.named_buffers()}
         pair = functional_call(self.module.train(), state, (batch.patches, batch.noise))
-        losses = patch_losses(pair, self.params.margin, self.params.loss)
+        losses = patch_losses(pair, self.params.margin)
         trust = self.patch_trust[batch.images[:, None], batch.columns].to(losses.device)
         losses = weighted_mean(losses, trust)
         return losses if self.batch_term is None else losses + self.batch_term(theta, batch)

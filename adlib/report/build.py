@@ -15,6 +15,7 @@ from adlib.report.comparison import charts, tables
 from adlib.report.curves import Drawn, draw
 from adlib.report.details import Images, colour_bar, count_rows, paired_rows, timing_rows, total, weight_rows
 from adlib.report.images import read_images
+from adlib.report.operating import defect_rows, lookalikes, operating_rows
 from adlib.report.provenance import data_rows, software
 from adlib.report.results import Results, evaluation, noise_key, read_results, require, write_results
 from adlib.report.triage import rank, write_triage
@@ -79,6 +80,9 @@ def render(params: Params, results: Results, outputs: Path, params_file: Path) -
         charts=charts(results),
         curves=[_curves(results, images, c) for c in range(len(results.categories))],
         paired=paired,
+        operating=operating_rows(results, outputs),
+        defects=defect_rows(results, outputs),
+        lookalikes=lookalikes(results, outputs),
         galleries=galleries,
         colour_bar=colour_bar(),
         weights=weight_rows(results, images),

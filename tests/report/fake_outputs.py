@@ -6,13 +6,19 @@ import numpy as np
 
 from adlib.config import Params
 from adlib.data.contaminate import Splits, TrainingSet, added_anomalies, write_splits
-from adlib.evaluation import IMAGE_COLUMNS
+from adlib.evaluation import DEFECT_COLUMNS, IMAGE_COLUMNS, threshold_met
 from adlib.io import write_csv, write_json
 from adlib.metrics import image_metrics
 from adlib.report.pictures import PANEL, encode
 from adlib.rng import numpy_stream
+from adlib.threshold import conformal_threshold
 
 NORMALS, TEST = 30, 24
+PAIR = {
+    "distance": 4,
+    "first": {"path": "t01.png", "part": "test"},
+    "second": {"path": "n03.png", "part": "training"},
+}
 METHODS = {"simplenet": 1.0, "patchcore": 2.0, "comet-sn": 1.5}  # how far anomalies score above normals
 
 
@@ -45,6 +51,7 @@ def make_outputs(folder: Path, params: Params, *, masked: tuple[str, ...] = ()) 
         sets = [_training_set(level, seed) for seed in params.seeds for level in params.noise.levels]
         splits = Splits(tuple(f"t{i:02}" for i in range(TEST)), params.noise.overlap, tuple(sets))
         write_splits(folder / "contaminate" / f"{category}.json", splits)
+        write_json(folder / "audit" / f"{category}.json", {"bits": 256, "limit": 16, "pairs": [PAIR]})
         for method in params.methods.names:
             out = folder / "evaluation" / category / method
             _evaluation(out, category, method, splits, pixels=category in masked)
@@ -59,7 +66,7 @@ def _training_set(level: float, seed: int) -> TrainingSet:
 
 
 def _evaluation(out: Path, category: str, method: str, splits: Splits, *, pixels: bool) -> None:
-    measured, rows = [], []
+    measured, rows, met, defects = [], [], [], []
     labels = np.arange(TEST) % 2 == 1
     for fit in splits.training_sets:
         rng = numpy_stream(fit.seed, category, method, fit.name)
@@ -70,6 +77,9 @@ def _evaluation(out: Path, category: str, method: str, splits: Splits, *, pixels
             for metric, value in found.items()
         ]
         noise = f"{fit.noise:g}"
+        threshold = conformal_threshold(rng.standard_normal(99), 0.05)
+        met.append({"noise": fit.noise, "seed": fit.seed} | threshold_met(threshold, scores, labels))
+        defects += [[noise, fit.seed, kind, 6, value, 0.5] for kind, value in (("crack", 0.875), ("dent", 1))]
         for id, label, score in zip(splits.test, labels, scores, strict=True):
             defect = "crack" if label else "good"
             rows.append(
@@ -83,7 +93,10 @@ def _evaluation(out: Path, category: str, method: str, splits: Splits, *, pixels
                 about = (f"{2 - weight:.6g}", f"{weight:.6g}", f"{1 / weight:.6g}")
             rows.append([noise, fit.seed, id, f"{id}.png", "train", label, defect, *about])
     identity = {"features_key": "f" * 64, "weights_sha256": "b" * 64}
-    write_json(out / "metrics.json", {"vanished_masks": 0, **identity, "metrics": measured})
+    write_json(
+        out / "metrics.json", {"vanished_masks": 0, **identity, "thresholds": met, "metrics": measured}
+    )
+    write_csv(out / "defects.csv", DEFECT_COLUMNS, defects)
     write_csv(out / "images.csv", IMAGE_COLUMNS, rows)
     write_json(out / "gallery.json", _gallery(method, splits))
 
