@@ -15,7 +15,7 @@ from adlib.report.comparison import charts, tables
 from adlib.report.curves import Drawn, draw
 from adlib.report.details import Images, colour_bar, count_rows, paired_rows, timing_rows, total, weight_rows
 from adlib.report.images import read_images
-from adlib.report.operating import defect_rows, lookalikes, operating_rows
+from adlib.report.operating import Operating, defect_rows, lookalikes, operating_rows
 from adlib.report.provenance import data_rows, software
 from adlib.report.results import Results, evaluation, noise_key, read_results, require, write_results
 from adlib.report.triage import rank, write_triage
@@ -52,6 +52,7 @@ def render(params: Params, results: Results, outputs: Path, params_file: Path) -
     images = {cell: read_images(outputs, *cell) for cell in cells}
     splits = {c: read_splits(require(outputs / "contaminate" / f"{c}.json")) for c in results.categories}
     galleries = {cell: read_json(require(evaluation(outputs, *cell) / "gallery.json")) for cell in cells}
+    operating = operating_rows(results, outputs)
     timings = timing_rows(results, outputs, splits)
     paired = paired_rows(results, images)
     recorded = sorted({row.device for row in timings if row.device})
@@ -78,9 +79,9 @@ def render(params: Params, results: Results, outputs: Path, params_file: Path) -
         totals=total(counts),
         tables=tables(results),
         charts=charts(results),
-        curves=[_curves(results, images, c) for c in range(len(results.categories))],
+        curves=[_curves(results, images, operating, c) for c in range(len(results.categories))],
         paired=paired,
-        operating=operating_rows(results, outputs),
+        operating=operating,
         defects=defect_rows(results, outputs),
         lookalikes=lookalikes(results, outputs),
         galleries=galleries,
@@ -95,7 +96,11 @@ def render(params: Params, results: Results, outputs: Path, params_file: Path) -
     )
 
 
-def _curves(results: Results, images: Images, c: int) -> Drawn:
+def _curves(results: Results, images: Images, operating: list[Operating], c: int) -> Drawn:
     """The curves of category number `c` at the highest noise level, first seed: those of the examples."""
-    category, fit = results.categories[c], (noise_key(max(results.levels)), results.seeds[0])
-    return draw(category, c, {method: images[category, method][fit] for method in results.methods})
+    category, level = results.categories[c], max(results.levels)
+    fits = {m: images[category, m][noise_key(level), results.seeds[0]] for m in results.methods}
+    thresholds = {
+        row.method: row.threshold for row in operating if row.category == category and row.noise == level
+    }
+    return draw(category, c, fits, thresholds)

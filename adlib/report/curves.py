@@ -26,13 +26,14 @@ class Drawn:
     histograms: dict[str, Markup]
 
 
-def draw(category: str, number: int, fits: Mapping[str, FitImages]) -> Drawn:
+def draw(category: str, number: int, fits: Mapping[str, FitImages], thresholds: Mapping[str, float]) -> Drawn:
     """The charts of a category.
 
     Args:
         category: its name.
         number: tells its charts from those of other categories (ids on the page).
         fits: the test images of one fit a method, in the report's order of methods.
+        thresholds: the deployed threshold of the methods that have one.
     """
     roc = {method: roc_curve(fit.test_scores, fit.test_labels) for method, fit in fits.items()}
     precision = {method: precision_curve(fit.test_scores, fit.test_labels) for method, fit in fits.items()}
@@ -41,7 +42,9 @@ def draw(category: str, number: int, fits: Mapping[str, FitImages]) -> Drawn:
         _curves(f"roc-{number}", f"{category}: ROC curves", roc, "false alarms", "found"),
         _curves(f"pr-{number}", f"{category}: precision over recall", precision, "recall", "precision"),
         {
-            method: _histogram(f"hist-{number}-{m}", f"{category}, {method}: scores", fit, m)
+            method: _histogram(
+                f"hist-{number}-{m}", f"{category}, {method}: scores", fit, m, thresholds.get(method)
+            )
             for m, (method, fit) in enumerate(fits.items())
         },
     )
@@ -104,7 +107,7 @@ def _curves(name: str, title: str, curves: Mapping[str, np.ndarray], x: str, y: 
     return _picture(name, title, words, parts, x, y)
 
 
-def _histogram(name: str, title: str, fit: FitImages, style: int) -> Markup:
+def _histogram(name: str, title: str, fit: FitImages, style: int, threshold: float | None) -> Markup:
     """Shares of the normal images (upwards) and of the anomalous ones (downwards) over the score."""
     low, high = float(fit.test_scores.min()), float(fit.test_scores.max())
     edges = np.linspace(low, high if high > low else low + 1, BINS + 1)
@@ -127,6 +130,9 @@ def _histogram(name: str, title: str, fit: FitImages, style: int) -> Markup:
         parts.append(svg.text(_across(share), HEIGHT - BOTTOM + 16, label, "tick", "middle"))
     parts.append(svg.text(LEFT - 6, _down(0.75) + 4, "normal", "tick", "end"))
     parts.append(svg.text(LEFT - 6, _down(0.25) + 4, "anom.", "tick", "end"))
+    if threshold is not None and low <= threshold <= high:
+        x = _across((threshold - low) / (edges[-1] - low))
+        parts.append(svg.segment((x, TOP), (x, HEIGHT - BOTTOM), "threshold"))
     medians = [float(np.median(fit.test_scores[fit.test_labels == kind])) for kind in (False, True)]
     words = f"Median score {medians[0]:.3g} of the normal images, {medians[1]:.3g} of the anomalous ones."
     return _picture(name, title, words, parts, "image score", "")
@@ -135,7 +141,7 @@ def _histogram(name: str, title: str, fit: FitImages, style: int) -> Markup:
 def _picture(name: str, title: str, words: str, parts: Sequence[str], x: str, y: str) -> Markup:
     labels = [svg.text(_across(0.5), HEIGHT - 6, x, "tick", "middle")]
     if y:
-        labels.append(svg.text(4, TOP - 2, y, "tick"))
+        labels.append(svg.text(LEFT + 4, TOP + 10, y, "tick"))
     head = [
         svg.tag("title", escape(title), id=f"{name}-title"),
         svg.tag("desc", escape(words), id=f"{name}-desc"),

@@ -35,12 +35,13 @@ def test_areas_are_the_metrics(seed: int, count: int, levels: int):
 
 def test_charts_show_every_method_and_describe_themselves():
     fit = FitImages(("a",), LABELS, SCORES, np.array([], dtype=bool), None, None)
-    drawn = draw("mono <b>", 3, {"simplenet": fit, "patchcore": fit})
+    drawn = draw("mono <b>", 3, {"simplenet": fit, "patchcore": fit}, {"patchcore": 3.0})
     assert drawn.roc.count("<polyline") == drawn.precision.count("<polyline") == 2
     assert list(drawn.histograms) == ["simplenet", "patchcore"]
     assert 'class="normal m1"' in drawn.histograms["patchcore"]
     assert 'class="anomalous m1"' in drawn.histograms["patchcore"]
     assert "Median score 2 of the normal images, 4.5 of the anomalous ones." in drawn.histograms["simplenet"]
+    assert ["threshold" in chart for chart in drawn.histograms.values()] == [False, True]
     for chart in (drawn.roc, drawn.precision, *drawn.histograms.values()):
         assert "<b>" not in chart
         assert 'role="img"' in chart
@@ -48,4 +49,4 @@ def test_charts_show_every_method_and_describe_themselves():
 
 def test_equal_scores_still_make_a_histogram():
     fit = FitImages(("a",), LABELS, np.ones(5), np.array([], dtype=bool), None, None)
-    assert "<rect" in draw("mono", 0, {"simplenet": fit}).histograms["simplenet"]
+    assert "<rect" in draw("mono", 0, {"simplenet": fit}, {}).histograms["simplenet"]
