@@ -17,6 +17,7 @@ from adlib.report.details import Images, colour_bar, count_rows, paired_rows, ti
 from adlib.report.images import read_images
 from adlib.report.operating import Operating, defect_rows, lookalikes, operating_rows
 from adlib.report.provenance import data_rows, software
+from adlib.report.reported import reported_rows
 from adlib.report.results import Results, evaluation, noise_key, read_results, require, write_results
 from adlib.report.triage import rank, write_triage
 from adlib.report.verdict import signed, verdict
@@ -82,6 +83,7 @@ def render(params: Params, results: Results, outputs: Path, params_file: Path) -
         curves=[_curves(results, images, operating, c) for c in range(len(results.categories))],
         paired=paired,
         operating=operating,
+        reported=reported_rows(results),
         defects=defect_rows(results, outputs),
         lookalikes=lookalikes(results, outputs),
         galleries=galleries,
