@@ -20,14 +20,14 @@ from adlib.device import resolve_device
 from adlib.features.store import Features, open_features
 from adlib.fits import INFO, TIME, seed_name
 from adlib.imports import code_version
-from adlib.io import atomic_directory, read_json, write_json
+from adlib.io import atomic_directory, write_json
 from adlib.losses import patch_mask
 from adlib.methods.auxiliary import AuxiliaryImages
 from adlib.methods.registry import AUXILIARY_METHODS
 from adlib.progress import say
 from adlib.schema import DatasetParams
-from adlib.store import content_key, stored_folder
-from adlib.training import write_model
+from adlib.store import content_key
+from adlib.training import stored_fit, write_model
 
 
 @dataclass(frozen=True)
@@ -122,11 +122,8 @@ def train_auxiliary(params: Params, method: str, outputs: Path, out: Path, timin
             folder = temporary / name
             folder.mkdir()
             job = AuxiliaryJob(method, params, sources, seed, device)
-            found = stored_folder("fits", job.key, job.run, folder)
-            seconds[name] = read_json(folder / TIME)
-            (folder / TIME).unlink()
+            seconds[name], taken = stored_fit(job, folder)
             count = sum(len(source.samples) for source in sources.values())
-            taken = "from the store" if found else f"in {seconds[name]['fit']:.1f} s"
             say(f"auxiliary {method} {name}: {count} images, fitted {taken}")
     write_json(timing, seconds)
 

@@ -79,12 +79,8 @@ def predict(
     """
     from adlib.predict import ANOMALOUS, predict
 
-    try:
-        given = [path for argument in images for path in (_lines() if argument == "-" else [argument])]
-        rows = predict(given, model, out, device=device, weights=weights)
-    except UserError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from None
+    given = [path for argument in images for path in (_lines() if argument == "-" else [argument])]
+    rows = predict(given, model, out, device=device, weights=weights)
     bad = [row for row in rows if row.error]
     for row in bad:
         typer.echo(f"error: {row.error}", err=True)
@@ -161,21 +157,18 @@ def ablate(
     """Run the settings of a paper's ablation table and print paper beside ours (after `dvc repro`)."""
     from adlib.ablation import comparison, find_ablation, markdown, override, run_ablation
     from adlib.config import load_params
-    from adlib.io import atomic_path, write_csv
+    from adlib.io import write_csv, write_text
 
     asked = {"dataset.categories": category, "seeds": seed, "noise.levels": noise}
     ablation = find_ablation(name)
     params = override(load_params(), {key: value for key, value in asked.items() if value})
     header, rows = comparison(ablation, run_ablation(ablation, params, Path("outputs")), params)
     write_csv(out / f"{name}.csv", header, rows)
-    with atomic_path(out / f"{name}.md") as temporary:
-        temporary.write_text(markdown(header, rows), encoding="utf-8")
+    write_text(out / f"{name}.md", markdown(header, rows))
     table = Table(*header, caption="percent; ?: doubtful in the paper")
     for row in rows:
         table.add_row(*row)
-    console = Console(highlight=False)
-    # In a log as wide as the table needs.
-    (console if console.is_terminal else Console(highlight=False, width=200)).print(table)
+    _wide_console(200).print(table)
 
 
 UNLIKE = 2  # the gate's exit code where it cannot judge; 1 is a regression
@@ -191,10 +184,10 @@ def _user_errors() -> Iterator[None]:
         raise typer.Exit(UNLIKE) from None
 
 
-def _wide_console() -> Console:
+def _wide_console(width: int = 160) -> Console:
     """As wide as the terminal; in a log wide enough for a table's row."""
     console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=160)
+    return console if console.is_terminal else Console(highlight=False, width=width)
 
 
 @app.command()

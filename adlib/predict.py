@@ -4,9 +4,7 @@ import glob
 import json
 import os
 import re
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +13,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from adlib.ahead import read_ahead
 from adlib.data.images import ImageError, read_rgb, resize_rgb, sha256_file
 from adlib.data.layouts.files import SUFFIXES
 from adlib.device import mixed_precision, resolve_device, to_device
@@ -25,7 +24,7 @@ from adlib.fits import INFO, load_threshold
 from adlib.io import atomic_path, read_json, write_csv, write_json
 from adlib.methods.detector import Detector
 from adlib.progress import track
-from adlib.report.pictures import overlay
+from adlib.report.pictures import overlay, stretch
 from adlib.schema import BackboneParams
 from adlib.scoring import pixel_maps
 from adlib.threshold import Threshold, exceeds
@@ -207,7 +206,7 @@ class Frame(NamedTuple):
 
 
 def _frames(paths: list[str], model: Model) -> Iterator[list[Frame]]:
-    """Blocks of pictures in order, read in threads while the model works."""
+    """Blocks of pictures in order."""
 
     def read(path: str) -> Frame:
         try:
@@ -215,20 +214,11 @@ def _frames(paths: list[str], model: Model) -> Iterator[list[Frame]]:
         except ImageError as error:
             return Frame(path, None, str(error))
 
-    step = model.params.batch_size
-    blocks = [paths[i : i + step] for i in range(0, len(paths), step)]
-    with ThreadPoolExecutor(max_workers=4) as pool:
-        ahead = deque([pool.submit(read, path) for path in block] for block in blocks[:2])
-        for number in range(len(blocks)):
-            frames = [job.result() for job in ahead.popleft()]
-            for later in blocks[number + 2 : number + 3]:
-                ahead.append([pool.submit(read, path) for path in later])
-            yield frames
+    return read_ahead(paths, model.params.batch_size, read)
 
 
 def _draw(out: Path, names: Sequence[str], frames: np.ndarray, patch: np.ndarray, model: Model) -> None:
-    low, high = model.heat_scale or (0.0, 1.0)
-    maps = (pixel_maps(patch, model.grid, model.image_size) - low) / max(high - low, np.finfo(float).tiny)
+    maps = stretch(pixel_maps(patch, model.grid, model.image_size), *(model.heat_scale or (0.0, 1.0)))
     for name, rgb, heat in zip(names, frames, maps, strict=True):
         with atomic_path(out / name) as temporary:
             Image.fromarray(overlay(rgb, heat)).save(temporary)

@@ -36,19 +36,8 @@ class SpeedColumn(ProgressColumn):
 @contextmanager
 def track(what: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
     """A bar with speed and time left on a terminal; the block calls `advance(n)` as work is done."""
-    console = Console(stderr=True)
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        SpeedColumn(unit),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    )
-    with bar:
-        task = bar.add_task(what, total=total)
-        yield lambda n: bar.advance(task, n)
+    with _bar(what, total, MofNCompleteColumn(), SpeedColumn(unit)) as advance:
+        yield advance
 
 
 def say(message: str) -> None:
@@ -59,12 +48,17 @@ def say(message: str) -> None:
 @contextmanager
 def transfer(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
     """A bar with bytes, speed and time left on a terminal; `total` is None where the size is unknown."""
+    with _bar(what, total, DownloadColumn(binary_units=True), TransferSpeedColumn()) as advance:
+        yield advance
+
+
+@contextmanager
+def _bar(what: str, total: int | None, *columns: ProgressColumn) -> Iterator[Callable[[int], None]]:
     console = Console(stderr=True)
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
-        DownloadColumn(binary_units=True),
-        TransferSpeedColumn(),
+        *columns,
         TimeRemainingColumn(),
         console=console,
         disable=not console.is_terminal,

@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -121,14 +121,28 @@ def train(
             folder = temporary / training_set.name
             folder.mkdir()
             job = FitJob(method, params, opened, training_set, plan.test, device)
-            found = stored_folder("fits", job.key, job.run, folder)
-            seconds[training_set.name] = read_json(folder / TIME)
-            (folder / TIME).unlink()
+            seconds[training_set.name], taken = stored_fit(job, folder)
             # Outside the stored part: another rate or trim refits nothing.
             write_threshold(folder, params.threshold)
-            taken = "from the store" if found else f"in {seconds[training_set.name]['fit']:.1f} s"
             say(f"{category} {method} {training_set.name}: {len(training_set.ids)} images, fitted {taken}")
     write_json(timing, seconds)
+
+
+class Job(Protocol):
+    """A fit that can be kept: what it depends on, and how it is made."""
+
+    @property
+    def key(self) -> str: ...
+
+    def run(self, folder: Path) -> None: ...
+
+
+def stored_fit(job: Job, folder: Path) -> tuple[dict[str, float], str]:
+    """Fill `folder` with a fit, made or stored; its seconds, which are kept apart, and where it came from."""
+    found = stored_folder("fits", job.key, job.run, folder)
+    seconds = read_json(folder / TIME)
+    (folder / TIME).unlink()
+    return seconds, "from the store" if found else f"in {seconds['fit']:.1f} s"
 
 
 def calibration_scores(

@@ -1,7 +1,6 @@
 """contaminate CATEGORY: manifest, sealed labels, excluded.csv -> training sets, test set and their audit."""
 
 import sys
-from pathlib import Path
 
 from adlib.audit import check_splits, near_duplicates
 from adlib.config import load_params
@@ -10,13 +9,13 @@ from adlib.data.excluded import read_excluded
 from adlib.data.manifest import read_labels, read_manifest
 from adlib.io import read_csv, write_json
 from adlib.progress import say
-from adlib.stage import stage
+from adlib.stage import OUTPUTS, stage
 
 
 @stage
 def main(category: str) -> None:
     params = load_params()
-    fetched = Path("outputs/fetch") / category
+    fetched = OUTPUTS / "fetch" / category
     samples, labels = read_manifest(fetched / "manifest.csv"), read_labels(fetched / "labels.csv")
     excluded = {row.id for row in read_excluded("excluded.csv", category)}
     splits = contaminate(
@@ -34,10 +33,10 @@ def main(category: str) -> None:
     check_splits(splits, labels, paths)
     hashes = {row["id"]: row["hash"] for row in read_csv(fetched / "hashes.csv")}
     lookalikes = near_duplicates(splits, hashes, paths)
-    write_json(Path("outputs/audit") / f"{category}.json", lookalikes)
+    write_json(OUTPUTS / "audit" / f"{category}.json", lookalikes)
     if lookalikes["pairs"]:
         say(f"{category}: {len(lookalikes['pairs'])} near-duplicates across the split; see `adlib audit`")
-    write_splits(Path("outputs/contaminate") / f"{category}.json", splits)
+    write_splits(OUTPUTS / "contaminate" / f"{category}.json", splits)
     if excluded:
         say(f"{category}: {len(excluded)} images in excluded.csv are left out of training")
     say(f"{category}: {len(splits.training_sets)} training sets, {len(splits.test)} test images")

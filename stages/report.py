@@ -6,13 +6,13 @@ from pathlib import Path
 from adlib.config import load_params
 from adlib.progress import say
 from adlib.report.build import write_report
-from adlib.stage import stage
+from adlib.stage import OUTPUTS, stage
 
 
 @stage
 def main() -> None:
     folder = Path("report")
-    write_report(load_params(), Path("outputs"), folder, Path("params.yaml"))
+    write_report(load_params(), OUTPUTS, folder, Path("params.yaml"))
     say(f"wrote {folder / 'index.html'}")
 
 

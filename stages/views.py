@@ -1,7 +1,6 @@
 """views CATEGORY METHOD: the manifest's images -> rotated views at several scales, one row an image."""
 
 import sys
-from pathlib import Path
 
 from adlib.config import load_params
 from adlib.data.layouts import dataset_root
@@ -9,15 +8,15 @@ from adlib.data.manifest import read_manifest
 from adlib.device import resolve_device
 from adlib.features.views import build_views
 from adlib.progress import say
-from adlib.stage import stage
+from adlib.stage import OUTPUTS, stage
 
 
 @stage
 def main(category: str, method: str) -> None:
     params = load_params()
-    samples = read_manifest(Path("outputs/fetch") / category / "manifest.csv")
+    samples = read_manifest(OUTPUTS / "fetch" / category / "manifest.csv")
     embedded = build_views(
-        Path("outputs/views") / category / method,
+        OUTPUTS / "views" / category / method,
         samples,
         dataset_root(params.dataset.name, params.dataset.root, params.dataset.version),
         params.views,

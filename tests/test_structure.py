@@ -100,6 +100,7 @@ def test_methods_do_not_import_each_other():
         "registry",
         "auxiliary",
         "comet",
+        "epochs",
         "detector",
         "simplenet_head",
         "simplenet_learner",

@@ -4,9 +4,7 @@ A row depends on the image's bytes and on the recipe's key: that is its name in 
 assembled from rows.
 """
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -15,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from adlib.ahead import read_ahead
 from adlib.data.images import read_rgb, sha256_file
 from adlib.data.manifest import DataError, Sample
 from adlib.features.store import INFO, ROWS
@@ -94,18 +93,13 @@ def _embedded_blocks(
 ) -> Iterator[tuple[int, np.ndarray]]:
     """`(start, rows)` in order; images are decoded in threads while the backbone works."""
 
-    def read(block: list[Sample]) -> list[Any]:
-        return [recipe.frame(_read_known(root, sample)) for sample in block]
+    def read(sample: Sample) -> Any:
+        return recipe.frame(_read_known(root, sample))
 
-    step = recipe.block
-    blocks = [samples[i : i + step] for i in range(0, len(samples), step)]
-    with ThreadPoolExecutor(max_workers=4) as pool, track("embedding", len(samples), "images") as advance:
-        ahead = deque(pool.submit(read, block) for block in blocks[:2])
-        for number, block in enumerate(blocks):
-            frames = ahead.popleft().result()
-            ahead.extend(pool.submit(read, later) for later in blocks[number + 2 : number + 3])
-            yield number * step, recipe.embed(frames)
-            advance(len(block))
+    with track("embedding", len(samples), "images") as advance:
+        for number, frames in enumerate(read_ahead(samples, recipe.block, read)):
+            yield number * recipe.block, recipe.embed(frames)
+            advance(len(frames))
 
 
 def _read_known(root: Path, sample: Sample) -> np.ndarray:

@@ -124,10 +124,6 @@ class FeatureView:
         for start in range(0, len(self), size):
             yield self.batch(np.arange(start, min(start + size, len(self))), device)
 
-    def at(self, positions: np.ndarray) -> "FeatureView":
-        """The images at some positions, in that order."""
-        return FeatureView(tuple(self.ids[i] for i in positions), self.rows, self.index[positions])
-
 
 def join_views(views: Sequence[FeatureView]) -> FeatureView:
     """The images of several feature files, one after the other; nothing is read yet.

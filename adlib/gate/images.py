@@ -12,7 +12,7 @@ import numpy as np
 from adlib.gate.rules import Cell
 from adlib.gate.sides import Side
 from adlib.metrics import bootstrap_interval, image_metrics
-from adlib.report.images import FitImages, PairedTest, paired_test, read_images
+from adlib.report.images import FitImages, PairedTest, by_fit, paired_test, read_rows
 from adlib.report.results import LEADING, evaluation
 from adlib.rng import numpy_stream
 
@@ -46,7 +46,7 @@ class Scores:
     def _fetch(self, category: str, method: str) -> dict[Any, FitImages]:
         try:
             with self._outputs(category, method) as outputs:
-                return read_images(outputs, category, method)
+                return by_fit(read_rows(outputs, category, method))
         except (OSError, ValueError, KeyError, *_dvc_errors()):
             return {}
 

@@ -4,7 +4,7 @@ It is not CLIP. The class token is the mean of the patches, there is one block o
 is not projected, and two learned vectors stand where AF-CLIP has the features of its two text prompts.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,7 +21,7 @@ from adlib.heads.tokens import aggregate_neighbours
 from adlib.losses import af_clip_loss
 from adlib.methods.auxiliary import AuxiliaryImages
 from adlib.methods.detector import Fit, Scores
-from adlib.progress import track
+from adlib.methods.epochs import train_epochs
 from adlib.rng import torch_stream
 from adlib.schema import AfTokensParams
 
@@ -142,28 +142,25 @@ def fit_af_tokens(
     )
     beta1, beta2 = params.betas
     adam = torch.optim.Adam(head.parameters(), lr=params.lr, betas=(beta1, beta2))
-    order, log = torch_stream(seed, "af-tokens", "order"), []
-    with track("af-tokens", params.epochs, "epochs") as advance:
-        for epoch in range(params.epochs):
-            losses = []
-            for images in torch.randperm(len(view), generator=order).split(params.batch_size):
-                patches = view.batch(images.numpy(), device)
-                with mixed_precision(device):
-                    adapted = detector.adapt(detector.scales(patches))
-                loss = af_clip_loss(
-                    detector.probability(adapted),
-                    anomalous[images].to(device),
-                    mask[images].to(device),
-                    [v[:, 1:] for v in adapted],
-                    gamma=params.gamma,
-                    lambda1=params.lambda1,
-                    lambda2=params.lambda2,
-                )
-                adam.zero_grad()
-                loss.backward()
-                adam.step()
-                losses.append(loss.detach())
-            log.append({"epoch": epoch, "loss": float(torch.stack(losses).mean())})
-            advance(1)
+    order = torch_stream(seed, "af-tokens", "order")
+
+    def batches() -> Sequence[Tensor]:
+        return torch.randperm(len(view), generator=order).split(params.batch_size)
+
+    def loss(images: Tensor) -> Tensor:
+        patches = view.batch(images.numpy(), device)
+        with mixed_precision(device):
+            adapted = detector.adapt(detector.scales(patches))
+        return af_clip_loss(
+            detector.probability(adapted),
+            anomalous[images].to(device),
+            mask[images].to(device),
+            [v[:, 1:] for v in adapted],
+            gamma=params.gamma,
+            lambda1=params.lambda1,
+            lambda2=params.lambda2,
+        )
+
+    log = train_epochs("af-tokens", params.epochs, batches, loss, adam)
     head.eval()
     return Fit(detector, log=log)

@@ -25,4 +25,4 @@ class AuxiliaryImages:
     @property
     def normals(self) -> FeatureView:
         """The normal images alone, for methods that learn from normals (CoZAD)."""
-        return self.features.at(np.flatnonzero(~self.anomalous))
+        return self.features.subset(np.flatnonzero(~self.anomalous))

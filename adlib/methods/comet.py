@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from adlib.confidence import LossWindow, iqr_threshold, threshold_weights, weighted_mean
 from adlib.device import mixed_precision
 from adlib.maml import JointBatches, ParamDict, TaskBatches, adapt, squared_norm
+from adlib.methods.epochs import Optimiser
 from adlib.progress import track
 from adlib.rng import torch_stream
 from adlib.schema import StrategyParams
@@ -26,14 +27,6 @@ class Sampled(Protocol):
 
     @property
     def images(self) -> Tensor: ...
-
-
-class Optimiser(Protocol):
-    """The outer step."""
-
-    def zero_grad(self) -> None: ...
-
-    def step(self) -> None: ...
 
 
 Batch = TypeVar("Batch", bound=Sampled)

@@ -12,7 +12,8 @@ from adlib.heads.flow import Flow, latent_scores, likelihood_losses
 from adlib.maml import ParamDict
 from adlib.methods.comet import train_comet
 from adlib.methods.detector import Fit
-from adlib.methods.flow_head import FlowDetector, FlowOptimiser, ViewDraw, ViewSampler, new_flow
+from adlib.methods.epochs import AnnealedAdam
+from adlib.methods.flow_head import FlowDetector, ViewDraw, ViewSampler, flow_optimiser, new_flow
 from adlib.schema import CometNfSettings, FlowHead
 
 CONFIDENCE_BATCH = 32
@@ -77,7 +78,7 @@ class FlowLearner:
         batches = self.features.batches(CONFIDENCE_BATCH, self.sampler.device)
         return torch.cat([latent_scores(self.module(views)[0]).mean(dim=1) for views in batches]).cpu()
 
-    def optimiser(self, steps: int, *, weight_decay: float | None) -> FlowOptimiser:
+    def optimiser(self, steps: int, *, weight_decay: float | None) -> AnnealedAdam:
         """Adam."""
         decay = self.params.weight_decay if weight_decay is None else weight_decay
-        return FlowOptimiser(self.params, self.module, steps, weight_decay=decay)
+        return flow_optimiser(self.params, self.module, steps, weight_decay=decay)

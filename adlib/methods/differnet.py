@@ -1,12 +1,15 @@
 """DifferNet (Rudolph et al. 2021) on cached views: every training image is trusted."""
 
+from collections.abc import Sequence
+
 import torch
+from torch import Tensor
 
 from adlib.features.store import FeatureView
 from adlib.heads.flow import likelihood_losses
 from adlib.methods.detector import Fit
-from adlib.methods.flow_head import FlowDetector, FlowOptimiser, ViewSampler, new_flow
-from adlib.progress import track
+from adlib.methods.epochs import train_epochs
+from adlib.methods.flow_head import FlowDetector, ViewSampler, flow_optimiser, new_flow
 from adlib.rng import torch_stream
 from adlib.schema import FlowHead
 
@@ -15,20 +18,15 @@ def fit_differnet(params: FlowHead, features: FeatureView, seed: int, device: to
     """Maximise the likelihood of the training views for a fixed number of epochs."""
     flow = new_flow(params, features, seed, device).train()
     iterations = max(1, len(features) // params.batch_size)
-    optimiser = FlowOptimiser(params, flow, params.epochs * iterations, weight_decay=params.weight_decay)
+    optimiser = flow_optimiser(params, flow, params.epochs * iterations, weight_decay=params.weight_decay)
     sampler = ViewSampler(params, features, seed, device)
     order = torch_stream(seed, "differnet", "order")
-    log = []
-    with track("differnet", params.epochs, "epochs") as advance:
-        for epoch in range(params.epochs):
-            losses = []
-            shuffled = torch.randperm(len(features), generator=order)
-            for images in shuffled.tensor_split(iterations):
-                loss = likelihood_losses(*flow(sampler.draw(images).views)).mean()
-                optimiser.zero_grad()
-                loss.backward()
-                optimiser.step()
-                losses.append(loss.detach())
-            log.append({"epoch": epoch, "loss": float(torch.stack(losses).mean())})
-            advance(1)
+
+    def batches() -> Sequence[Tensor]:
+        return torch.randperm(len(features), generator=order).tensor_split(iterations)
+
+    def loss(images: Tensor) -> Tensor:
+        return likelihood_losses(*flow(sampler.draw(images).views)).mean()
+
+    log = train_epochs("differnet", params.epochs, batches, loss, optimiser)
     return Fit(FlowDetector(flow.eval(), params.score == "likelihood"), log=log)

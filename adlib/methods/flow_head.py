@@ -10,6 +10,7 @@ from torch import Tensor
 from adlib.features.store import FeatureView
 from adlib.heads.flow import Flow, latent_scores, likelihood_losses
 from adlib.methods.detector import Scores
+from adlib.methods.epochs import AnnealedAdam
 from adlib.methods.statistics import feature_statistics
 from adlib.rng import numpy_stream, torch_stream
 from adlib.schema import FlowHead
@@ -56,23 +57,10 @@ def new_flow(params: FlowHead, features: FeatureView, seed: int, device: torch.d
     return flow
 
 
-class FlowOptimiser:
-    """Adam with DifferNet's momenta, annealed to zero (cosine) as there is no test label to stop it."""
-
-    def __init__(self, params: FlowHead, flow: Flow, steps: int, *, weight_decay: float) -> None:
-        self.adam = torch.optim.Adam(
-            flow.parameters(), params.lr, betas=params.betas, eps=params.eps, weight_decay=weight_decay
-        )
-        self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.adam, max(1, steps))
-
-    def zero_grad(self) -> None:
-        """Forget the gradients."""
-        self.adam.zero_grad()
-
-    def step(self) -> None:
-        """One update, then the next learning rate."""
-        self.adam.step()
-        self.schedule.step()
+def flow_optimiser(params: FlowHead, flow: Flow, steps: int, *, weight_decay: float) -> AnnealedAdam:
+    """Annealed Adam with DifferNet's momenta."""
+    options = {"lr": params.lr, "betas": params.betas, "eps": params.eps, "weight_decay": weight_decay}
+    return AnnealedAdam(flow.parameters(), steps, **options)
 
 
 class ViewDraw(NamedTuple):

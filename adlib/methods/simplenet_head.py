@@ -11,6 +11,7 @@ from adlib.errors import UserError
 from adlib.features.store import FeatureView
 from adlib.heads.simplenet import SimpleNet, anomaly_score
 from adlib.methods.detector import Scores
+from adlib.methods.epochs import AnnealedAdam
 from adlib.methods.statistics import feature_statistics
 from adlib.rng import numpy_stream, torch_stream
 from adlib.schema import SimpleNetHead
@@ -50,30 +51,16 @@ def new_head(params: SimpleNetHead, features: FeatureView, seed: int, device: to
     return head
 
 
-class HeadOptimiser:
-    """Adam with one rate for the adaptor and one for the discriminator, both annealed to zero (cosine).
-
-    Without annealing the last step's noise stays in the scores, and with no test label to pick a better
-    epoch the last one is what counts.
-    """
-
-    def __init__(self, params: SimpleNetHead, head: SimpleNet, steps: int, *, weight_decay: float) -> None:
-        discriminator = [*head.hidden.parameters(), *head.norm.parameters(), *head.out.parameters()]
-        groups = [
-            {"params": list(head.adaptor.parameters()), "lr": params.lr_adaptor},
-            {"params": discriminator, "lr": params.lr_discriminator},
-        ]
-        self.adam = torch.optim.Adam(groups, weight_decay=weight_decay)
-        self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.adam, max(1, steps))
-
-    def zero_grad(self) -> None:
-        """Forget the gradients."""
-        self.adam.zero_grad()
-
-    def step(self) -> None:
-        """One update, then the next learning rate."""
-        self.adam.step()
-        self.schedule.step()
+def head_optimiser(
+    params: SimpleNetHead, head: SimpleNet, steps: int, *, weight_decay: float
+) -> AnnealedAdam:
+    """Annealed Adam with one rate for the adaptor and one for the discriminator."""
+    discriminator = [*head.hidden.parameters(), *head.norm.parameters(), *head.out.parameters()]
+    groups = [
+        {"params": list(head.adaptor.parameters()), "lr": params.lr_adaptor},
+        {"params": discriminator, "lr": params.lr_discriminator},
+    ]
+    return AnnealedAdam(groups, steps, weight_decay=weight_decay)
 
 
 class Draw(NamedTuple):

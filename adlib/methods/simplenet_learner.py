@@ -13,13 +13,14 @@ from adlib.heads.simplenet import SimpleNet, hinge, patch_losses
 from adlib.maml import ParamDict
 from adlib.methods.comet import train_comet
 from adlib.methods.detector import Fit
+from adlib.methods.epochs import AnnealedAdam
 from adlib.methods.prior import density_prior, no_prior
 from adlib.methods.simplenet_head import (
     Draw,
-    HeadOptimiser,
     PatchSampler,
     SimpleNetDetector,
     check_trainable,
+    head_optimiser,
     new_head,
 )
 from adlib.schema import CometParams, SimpleNetHead
@@ -76,10 +77,10 @@ class SimpleNetLearner:
         batches = self.features.batches(CONFIDENCE_BATCH, self.sampler.device)
         return torch.cat([hinge(head(batch), self.params.margin).mean(dim=1) for batch in batches]).cpu()
 
-    def optimiser(self, steps: int, *, weight_decay: float | None) -> HeadOptimiser:
+    def optimiser(self, steps: int, *, weight_decay: float | None) -> AnnealedAdam:
         """Adam with the head's two rates."""
         decay = self.params.weight_decay if weight_decay is None else weight_decay
-        return HeadOptimiser(self.params, self.module, steps, weight_decay=decay)
+        return head_optimiser(self.params, self.module, steps, weight_decay=decay)
 
 
 def fit_by_comet(

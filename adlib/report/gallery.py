@@ -14,7 +14,7 @@ from adlib.data.images import read_rgb, resize_rgb
 from adlib.data.manifest import Label, Sample
 from adlib.fits import FitScores
 from adlib.io import write_json
-from adlib.report.pictures import draw_outline, encode, overlay, shrink, shrink_mask
+from adlib.report.pictures import draw_outline, encode, overlay, shrink, shrink_mask, stretch
 from adlib.scoring import pixel_maps
 
 GROUPS = ("hits", "misses", "false_alarms", "suspects")
@@ -89,7 +89,7 @@ def write_gallery(
         if scores.grid is None or scale is None:
             return [None] * len(patch)
         maps = pixel_maps(patch, scores.grid, scores.image_size)
-        return list((maps - scale["low"]) / max(scale["high"] - scale["low"], np.finfo(float).tiny))
+        return list(stretch(maps, scale["low"], scale["high"]))
 
     def describe(id: str) -> dict[str, Any]:
         label = labels[id]

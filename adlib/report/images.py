@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,10 +37,15 @@ class FitImages:
     suspicion: np.ndarray | None
 
 
-def read_images(outputs: Path, category: str, method: str) -> dict[FitName, FitImages]:
-    """The images of every fit of a category and method."""
+def read_rows(outputs: Path, category: str, method: str) -> list[dict[str, str]]:
+    """The rows of images.csv of a category and method."""
+    return read_csv(require(evaluation(outputs, category, method) / "images.csv"))
+
+
+def by_fit(rows: Iterable[dict[str, str]]) -> dict[FitName, FitImages]:
+    """The images of every fit, from rows of images.csv."""
     fits: dict[FitName, dict[str, list[dict[str, str]]]] = defaultdict(lambda: {"test": [], "train": []})
-    for row in read_csv(require(evaluation(outputs, category, method) / "images.csv")):
+    for row in rows:
         fits[row["noise"], int(row["seed"])][row["split"]].append(row)
     return {name: _fit(rows["test"], rows["train"]) for name, rows in fits.items()}
 

@@ -33,6 +33,11 @@ def heat_colours(values: np.ndarray) -> np.ndarray:
     return np.rint(255 * np.clip(powers @ INFERNO, 0, 1)).astype(np.uint8)
 
 
+def stretch(heat: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Map `low` to 0 and `high` to 1."""
+    return (heat - low) / max(high - low, np.finfo(float).tiny)
+
+
 def overlay(rgb: np.ndarray, heat: np.ndarray) -> np.ndarray:
     """Lay a heat map over the grey picture, the more opaque the hotter.
 

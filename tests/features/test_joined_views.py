@@ -28,7 +28,7 @@ def test_joined_views_can_be_joined_and_narrowed():
     flat = join_views(VIEWS)
     assert nested.ids == flat.ids
     assert torch.equal(nested.batch(np.arange(5), CPU), flat.batch(np.arange(5), CPU))
-    narrow = flat.at(np.array([4, 1]))
+    narrow = flat.subset(np.array([4, 1]))
     assert narrow.ids == ("n001", "a001")
     assert torch.equal(narrow.batch(np.arange(2), CPU), flat.batch(np.array([4, 1]), CPU))
 

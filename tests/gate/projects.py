@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
 from click.testing import Result
 from ruamel.yaml import YAML
 from typer.testing import CliRunner
@@ -163,3 +164,14 @@ def adlib(*arguments: object) -> Result:
 
 def gate(*arguments: object, against: str = "HEAD") -> Result:
     return adlib("gate", "--against", against, *arguments)
+
+
+def committed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A committed run of two methods; it becomes the current folder."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
+    write(folder, both())
+    commit(folder)
+    return folder

@@ -5,21 +5,14 @@ import re
 from pathlib import Path
 
 import pytest
-from projects import RESULTS, WORSE, adlib, both, commit, gate, table, write
+from projects import RESULTS, WORSE, adlib, both, commit, committed, gate, table, write
 
 from adlib.gate.rules import DEFAULTS
 
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A committed run of two methods; the current folder."""
-    folder = tmp_path / "project"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
-    write(folder, both())
-    commit(folder)
-    return folder
+    return committed(tmp_path, monkeypatch)
 
 
 def test_nothing_changed(project: Path):

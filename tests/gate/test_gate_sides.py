@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from conftest import ROOT
-from projects import PARAMS, RESULTS, WORSE, adlib, both, commit, gate, git, table, write
+from projects import PARAMS, RESULTS, WORSE, adlib, both, commit, committed, gate, git, table, write
 from ruamel.yaml import YAML
 
 HEAD = b"dataset,category,method,noise,seed,metric,value\n"
@@ -13,14 +13,7 @@ HEAD = b"dataset,category,method,noise,seed,metric,value\n"
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A committed run of two methods; the current folder."""
-    folder = tmp_path / "project"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
-    write(folder, both())
-    commit(folder)
-    return folder
+    return committed(tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,15 @@ from fake_outputs import configure, make_outputs
 
 from adlib.metrics import delong_test
 from adlib.report.details import paired_rows
-from adlib.report.images import FitImages, PairedTest, mean_test, paired_test, read_images, summarise_weights
+from adlib.report.images import (
+    FitImages,
+    PairedTest,
+    by_fit,
+    mean_test,
+    paired_test,
+    read_rows,
+    summarise_weights,
+)
 from adlib.report.results import Results, read_results
 from adlib.report.verdict import ranking, signed, verdict
 
@@ -120,7 +128,7 @@ def test_mean_over_categories_by_hand():
 def test_paired_rows_cover_both_ends_and_start_with_the_mean(params, tmp_path):
     chosen = configure(params, levels=(0.0, 0.05, 0.1))
     outputs = make_outputs(tmp_path, chosen)
-    cells = {(c, m): read_images(outputs, c, m) for c in ("mono", "poly") for m in chosen.methods.names}
+    cells = {(c, m): by_fit(read_rows(outputs, c, m)) for c in ("mono", "poly") for m in chosen.methods.names}
     rows = paired_rows(read_results(chosen, outputs), cells)
     assert [row.noise for row in rows] == [0.0, 0.1]
     for row in rows:
