@@ -1,19 +1,16 @@
-"""The papers' ablation tables, run on the project's own data and printed beside the paper's numbers.
+"""Ablations: lists of parameter settings (`adlib/reference/ablations.yaml`), run on the project's own data.
 
-An ablation is a list of parameter settings (`adlib/reference/ablations.yaml`). Each one goes through the
-pipeline's own `train` and `evaluate`, on the features and training sets that the pipeline made; finished fits
-come from the store.
+Each setting goes through the pipeline's own `train` and `evaluate`, on the features and training sets that
+the pipeline made; finished fits come from the store. `adlib.ablation_tables` prints what comes out.
 """
 
 import functools
 import tempfile
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from ruamel.yaml import YAML
 
 from adlib.config import Params, checked_params
@@ -22,11 +19,8 @@ from adlib.errors import UserError
 from adlib.evaluation import evaluate
 from adlib.io import read_json
 from adlib.progress import say
-from adlib.reference import FOLDER, PaperResult, paper_results
+from adlib.reference import FOLDER, PaperResult, named_setting, paper_results
 from adlib.training import train
-
-NOT_MEASURED = "not measured here"
-PROTOCOL = "full-shot"  # of our numbers: the methods of the registry train on the target's own images
 
 
 def override(params: Params, changes: Mapping[str, Any]) -> Params:
@@ -44,24 +38,30 @@ def override(params: Params, changes: Mapping[str, Any]) -> Params:
 
 @dataclass(frozen=True)
 class Ablation:
-    """A table of a paper as parameter settings; `*` in a key stands for the method."""
+    """A table as parameter settings; `*` in a key stands for the method, `named` for one of settings.yaml.
+
+    It is a table of a paper, or (`paper` is empty) one of ours, whose rows are compared with `reference`.
+    """
 
     name: str
-    paper: str
-    table: int
     methods: tuple[str, ...]
     base: Mapping[str, Any]
     settings: Mapping[str, Mapping[str, Any]]
+    paper: str = ""
+    table: int = 0
+    reference: str = ""
 
     def params(self, params: Params, method: str, setting: str) -> Params:
         """The parameters of one row of the table."""
-        changes = {**self.base, **self.settings[setting]}
+        own = dict(self.settings[setting])
+        named = named_setting(own.pop("named")) if "named" in own else {}
+        changes = {**self.base, **named, **own}
         return override(params, {key.replace("*", method): value for key, value in changes.items()})
 
     @property
     def reported(self) -> list[PaperResult]:
         """The paper's numbers."""
-        return paper_results(self.paper, table=self.table)
+        return paper_results(self.paper, table=self.table) if self.paper else []
 
 
 def find_ablation(name: str) -> Ablation:
@@ -74,9 +74,7 @@ def find_ablation(name: str) -> Ablation:
     if name not in known:
         raise UserError(f"no ablation is called {name!r}; there are {', '.join(known)}")
     body = known[name]
-    return Ablation(
-        name, body["paper"], body["table"], tuple(body["methods"]), body["base"], body["settings"]
-    )
+    return Ablation(name, **{**body, "methods": tuple(body["methods"])})
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,55 +146,3 @@ def _measure(
     seconds = read_json(timing)
     for part in plan.training_sets:
         yield part.noise, part.seed, "fit_seconds", seconds[part.name]["fit"]
-
-
-def comparison(
-    ablation: Ablation, measured: Iterable[Measured], params: Params
-) -> tuple[list[str], list[list[str]]]:
-    """The table to print: a header, and a row a method, setting and metric of the paper's table.
-
-    Numbers are in percent; ours are means over categories and seeds. Where the paper has a pixel metric and
-    our data has no masks, ours is `no masks`.
-    """
-    values: dict[tuple, list[float]] = defaultdict(list)
-    for one in measured:
-        values[one.method, one.setting, f"{one.noise:g}", one.metric].append(one.value)
-    run = {key[:2] for key in values}
-    reported = {(r.method, r.setting, r.metric, r.dataset, r.protocol): r for r in ablation.reported}
-    datasets = list(dict.fromkeys(key[3:] for key in reported))
-    levels = [f"{level:g}" for level in params.noise.levels]
-
-    def paper(method: str, setting: str, metric: str, dataset: tuple[str, str]) -> str:
-        result = reported.get((method, setting, metric, *dataset))
-        return "" if result is None else f"{result.percent:.1f}" + ("?" if "doubtful" in result.note else "")
-
-    def ours(method: str, setting: str, metric: str, level: str) -> str:
-        if (method, setting) not in run:
-            return NOT_MEASURED
-        found = values.get((method, setting, level, metric))
-        return f"{100 * np.mean(found):.1f}" if found else "no masks"
-
-    def seconds(method: str, setting: str) -> str:
-        found = [s for level in levels for s in values.get((method, setting, level, "fit_seconds"), [])]
-        return f"{np.mean(found):.0f}" if found else ""
-
-    header = ["method", "setting", "metric"]
-    header += [f"paper: {dataset}, {protocol}" for dataset, protocol in datasets]
-    ours_on = f"ours: {params.dataset.name} ({', '.join(params.dataset.categories)}), {PROTOCOL}"
-    header += [f"{ours_on}, noise {level}" for level in levels] + ["seconds a fit"]
-    rows = [
-        [
-            *key,
-            *(paper(*key, dataset) for dataset in datasets),
-            *(ours(*key, level) for level in levels),
-            seconds(*key[:2]),
-        ]
-        for key in dict.fromkeys(key[:3] for key in reported)
-    ]
-    return header, rows
-
-
-def markdown(header: list[str], rows: list[list[str]]) -> str:
-    """The table in Markdown."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)

@@ -148,27 +148,43 @@ def triage(
 
 @app.command()
 def ablate(
-    name: Annotated[str, typer.Argument(help="comet-table5, cozad-table3, -table4, -table5 or -table7")],
+    name: Annotated[
+        str, typer.Argument(help="comet-table5, comet-parts, cozad-table3, -table4, -table5 or -table7")
+    ],
     category: Annotated[list[str] | None, typer.Option(help="instead of dataset.categories")] = None,
     seed: Annotated[list[int] | None, typer.Option(help="instead of seeds")] = None,
     noise: Annotated[list[float] | None, typer.Option(help="instead of noise.levels")] = None,
     out: Annotated[Path, typer.Option(help="folder for NAME.csv and NAME.md")] = Path("outputs/ablations"),
 ) -> None:
-    """Run the settings of a paper's ablation table and print paper beside ours (after `dvc repro`)."""
-    from adlib.ablation import comparison, find_ablation, markdown, override, run_ablation
+    """Run the settings of an ablation table, and print a paper's beside its numbers (after `dvc repro`)."""
+    from adlib.ablation import find_ablation, override, run_ablation
+    from adlib.ablation_tables import markdown, table
     from adlib.config import load_params
     from adlib.io import write_csv, write_text
 
     asked = {"dataset.categories": category, "seeds": seed, "noise.levels": noise}
     ablation = find_ablation(name)
     params = override(load_params(), {key: value for key, value in asked.items() if value})
-    header, rows = comparison(ablation, run_ablation(ablation, params, Path("outputs")), params)
+    header, rows = table(ablation, run_ablation(ablation, params, Path("outputs")), params)
     write_csv(out / f"{name}.csv", header, rows)
     write_text(out / f"{name}.md", markdown(header, rows))
-    table = Table(*header, caption="percent; ?: doubtful in the paper")
+    shown = Table(*header, caption="percent; ?: doubtful in the paper")
     for row in rows:
-        table.add_row(*row)
-    _wide_console(200).print(table)
+        shown.add_row(*row)
+    _wide_console(200).print(shown)
+
+
+@app.command()
+def settings(
+    name: Annotated[str, typer.Argument(help="paper or paper-training (adlib/reference/settings.yaml)")],
+) -> None:
+    """Print a named setting as options: `adlib settings paper | xargs dvc exp run`."""
+    import json
+
+    from adlib.reference import named_setting
+
+    for key, value in named_setting(name).items():
+        typer.echo(f"-S {key}={json.dumps(value, separators=(',', ':'))}")
 
 
 UNLIKE = 2  # the gate's exit code where it cannot judge; 1 is a regression

@@ -113,7 +113,12 @@ def weighted_mean(losses: Tensor, weights: Tensor) -> Tensor:
 
     Where all weights are 0 (hard filtering may leave a batch empty) the mean is 0.
     """
-    return (weights * losses).sum(-1) / weights.sum(-1).clamp_min(torch.finfo(weights.dtype).tiny)
+    return weighted_sum(losses, weights) / weights.sum(-1).clamp_min(torch.finfo(weights.dtype).tiny)
+
+
+def weighted_sum(losses: Tensor, weights: Tensor) -> Tensor:
+    """`sum_i w_i L_i` over the last axis: CoMet eq. 3 as it is printed."""
+    return (weights * losses).sum(-1)
 
 
 class LossWindow:

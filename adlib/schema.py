@@ -113,11 +113,14 @@ class SimpleNetHead(Block):
     """Adaptor, discriminator and their training (methods `simplenet` and `comet-sn`)."""
 
     hidden: Count
+    standardise: bool
     sigma: Positive
     margin: Positive
     epochs: Count
     batch_size: Annotated[int, Field(ge=2)]
     patches_per_image: Count
+    optimiser: Literal["adam", "sgd"]
+    annealed: bool
     lr_adaptor: Positive
     lr_discriminator: Positive
     weight_decay: NonNegative
@@ -133,6 +136,8 @@ class FlowHead(Block):
     epochs: Count
     batch_size: Count
     views_per_image: Count
+    optimiser: Literal["adam", "sgd"]
+    annealed: bool
     lr: Positive
     betas: tuple[Fraction, Fraction]
     eps: Positive
@@ -156,8 +161,8 @@ class PriorParams(Block):
     bank: Count
     neighbours: Count
     top: Count
-    image_power: Positive
-    patch_power: Positive
+    image_power: NonNegative
+    patch_power: NonNegative
 
 
 class StrategyParams(Block):
@@ -166,6 +171,7 @@ class StrategyParams(Block):
     data_uncertainty: bool
     model_uncertainty: bool
     meta_learning: bool
+    loss: Literal["mean", "sum"]
     epochs: Count
     batch_size: Annotated[int, Field(ge=2)]
     floor: Annotated[float, Field(gt=0, le=1)]
@@ -181,6 +187,7 @@ class StrategyParams(Block):
 class CometParams(StrategyParams):
     """CoMet on SimpleNet's head, which starts from a density prior."""
 
+    confidence_patches: Annotated[float, Field(gt=0, le=1)]
     prior: PriorParams
 
 

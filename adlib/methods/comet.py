@@ -7,13 +7,14 @@ per epoch                 t from all training images                            
     theta <- theta - beta grad (meta loss), through the inner steps                    eq. 8
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from adlib.confidence import LossWindow, iqr_threshold, threshold_weights, weighted_mean
+from adlib.confidence import LossWindow, iqr_threshold, threshold_weights, weighted_mean, weighted_sum
 from adlib.device import mixed_precision
 from adlib.maml import JointBatches, ParamDict, TaskBatches, adapt, squared_norm
 from adlib.methods.epochs import Optimiser
@@ -78,6 +79,7 @@ def train_comet(
     seed: int,
     device: torch.device,
     name: str,
+    batch_term: Callable[[ParamDict, Any], Tensor] | None = None,
     hard: bool = False,
 ) -> Confidence:
     """Train a head by CoMet for a fixed number of epochs.
@@ -90,6 +92,7 @@ def train_comet(
         seed: of the tasks and batches.
         device: for mixed precision.
         name: shown beside the progress bar.
+        batch_term: a further loss of theta and a batch as a whole, added in both loops; None for CoMet.
         hard: weigh doubted images with 0, as other confident learning does (CoZAD Table 4).
     """
     rounds = _rounds(params, len(trust), torch_stream(seed, "comet", "tasks"))
@@ -101,7 +104,8 @@ def train_comet(
     with track(name, params.epochs, "epochs") as advance:
         for epoch in range(params.epochs):
             threshold = iqr_threshold(learner.all_scores(), kappa)
-            loss = SclLoss(learner, _doubted_above(threshold, params), params.floor, trust, hard)
+            doubted = _doubted_above(threshold, params)
+            loss = SclLoss(learner, doubted, params.floor, trust, params.loss == "sum", batch_term, hard)
             for batches in rounds.epoch():
                 strength = window.strength() if params.model_uncertainty else 0.0
                 optimiser.zero_grad()
@@ -165,14 +169,16 @@ def meta_losses(
 class SclLoss(Generic[Batch]):
     """The soft confident learning loss as a function of the head's parameters, CoMet eq. 6 and 9.
 
-    `sum_i w_i L_i / sum_i w_i + lambda ||theta||^2`: the weights follow the parameters, but no gradient
-    flows through them.
+    `sum_i w_i L_i / sum_i w_i + lambda ||theta||^2`, or the plain sum: the weights follow the parameters, but
+    no gradient flows through them.
     """
 
     learner: Learner[Batch]
     threshold: float
     floor: float
     trust: Tensor
+    summed: bool = False
+    batch_term: Callable[[ParamDict, Batch], Tensor] | None = None
     hard: bool = False
 
     @property
@@ -183,7 +189,9 @@ class SclLoss(Generic[Batch]):
     def __call__(self, theta: ParamDict, batch: Batch, strength: float, *, update_statistics: bool) -> Tensor:
         """The loss of a batch; without `update_statistics` the head's buffers are left alone."""
         losses = self.learner.losses(theta, batch, update_statistics=update_statistics)
-        return weighted_mean(losses, self.weights(theta, batch)) + strength * squared_norm(theta)
+        combine = weighted_sum if self.summed else weighted_mean
+        value = combine(losses, self.weights(theta, batch)) + strength * squared_norm(theta)
+        return value if self.batch_term is None else value + self.batch_term(theta, batch)
 
     @torch.no_grad()
     def weights(self, theta: ParamDict, batch: Batch) -> Tensor:

@@ -12,7 +12,7 @@ from adlib.heads.flow import Flow, latent_scores, likelihood_losses
 from adlib.maml import ParamDict
 from adlib.methods.comet import train_comet
 from adlib.methods.detector import Fit
-from adlib.methods.epochs import AnnealedAdam
+from adlib.methods.epochs import ScheduledOptimiser
 from adlib.methods.flow_head import FlowDetector, ViewDraw, ViewSampler, flow_optimiser, new_flow
 from adlib.schema import CometNfSettings, FlowHead
 
@@ -78,7 +78,7 @@ class FlowLearner:
         batches = self.features.batches(CONFIDENCE_BATCH, self.sampler.device)
         return torch.cat([latent_scores(self.module(views)[0]).mean(dim=1) for views in batches]).cpu()
 
-    def optimiser(self, steps: int, *, weight_decay: float | None) -> AnnealedAdam:
-        """Adam."""
+    def optimiser(self, steps: int, *, weight_decay: float | None) -> ScheduledOptimiser:
+        """The flow's own."""
         decay = self.params.weight_decay if weight_decay is None else weight_decay
         return flow_optimiser(self.params, self.module, steps, weight_decay=decay)

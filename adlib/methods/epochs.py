@@ -1,7 +1,7 @@
-"""Plain training, the same for every head: Adam that is annealed, and epochs over shuffled batches."""
+"""Plain training, the same for every head: an optimiser and its rates, and epochs over shuffled batches."""
 
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -17,30 +17,49 @@ class Optimiser(Protocol):
     def step(self) -> None: ...
 
 
-class AnnealedAdam:
-    """Adam whose learning rates fall to zero (cosine).
+class ScheduledOptimiser:
+    """Adam or plain gradient descent whose learning rates stay, or fall to zero (cosine).
 
     Without annealing the last step's noise stays in the scores, and with no test label to pick a better
     epoch the last one is what counts.
 
     Args:
+        kind: which.
         parameters: tensors or groups of them, as `torch.optim.Adam` takes them.
         steps: how many steps there will be.
-        options: Adam's.
+        annealed: whether the rates fall.
+        weight_decay: of all parameters.
+        adam: further options that only Adam has.
     """
 
-    def __init__(self, parameters: Iterable[Any], steps: int, **options: Any) -> None:
-        self.adam = torch.optim.Adam(parameters, **options)
-        self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.adam, max(1, steps))
+    def __init__(
+        self,
+        kind: Literal["adam", "sgd"],
+        parameters: Iterable[Any],
+        steps: int,
+        *,
+        annealed: bool,
+        weight_decay: float,
+        lr: float = 1e-3,
+        **adam: Any,
+    ) -> None:
+        if kind == "adam":
+            self.rule = torch.optim.Adam(parameters, lr=lr, weight_decay=weight_decay, **adam)
+        else:
+            self.rule = torch.optim.SGD(parameters, lr=lr, weight_decay=weight_decay)
+        self.schedule = (
+            torch.optim.lr_scheduler.CosineAnnealingLR(self.rule, max(1, steps)) if annealed else None
+        )
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
-        self.adam.zero_grad()
+        self.rule.zero_grad()
 
     def step(self) -> None:
         """One update, then the next learning rates."""
-        self.adam.step()
-        self.schedule.step()
+        self.rule.step()
+        if self.schedule is not None:
+            self.schedule.step()
 
 
 def train_epochs(

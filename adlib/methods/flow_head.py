@@ -10,7 +10,7 @@ from torch import Tensor
 from adlib.features.store import FeatureView
 from adlib.heads.flow import Flow, latent_scores, likelihood_losses
 from adlib.methods.detector import Scores
-from adlib.methods.epochs import AnnealedAdam
+from adlib.methods.epochs import ScheduledOptimiser
 from adlib.methods.statistics import feature_statistics
 from adlib.rng import numpy_stream, torch_stream
 from adlib.schema import FlowHead
@@ -57,10 +57,12 @@ def new_flow(params: FlowHead, features: FeatureView, seed: int, device: torch.d
     return flow
 
 
-def flow_optimiser(params: FlowHead, flow: Flow, steps: int, *, weight_decay: float) -> AnnealedAdam:
-    """Annealed Adam with DifferNet's momenta."""
-    options = {"lr": params.lr, "betas": params.betas, "eps": params.eps, "weight_decay": weight_decay}
-    return AnnealedAdam(flow.parameters(), steps, **options)
+def flow_optimiser(params: FlowHead, flow: Flow, steps: int, *, weight_decay: float) -> ScheduledOptimiser:
+    """The head's optimiser; Adam with DifferNet's momenta."""
+    return ScheduledOptimiser(
+        params.optimiser, flow.parameters(), steps, annealed=params.annealed, weight_decay=weight_decay,
+        lr=params.lr, betas=params.betas, eps=params.eps,
+    )  # fmt: skip
 
 
 class ViewDraw(NamedTuple):

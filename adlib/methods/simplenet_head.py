@@ -11,7 +11,7 @@ from adlib.errors import UserError
 from adlib.features.store import FeatureView
 from adlib.heads.simplenet import SimpleNet, anomaly_score
 from adlib.methods.detector import Scores
-from adlib.methods.epochs import AnnealedAdam
+from adlib.methods.epochs import ScheduledOptimiser
 from adlib.methods.statistics import feature_statistics
 from adlib.rng import numpy_stream, torch_stream
 from adlib.schema import SimpleNetHead
@@ -43,24 +43,27 @@ class SimpleNetDetector:
 
 
 def new_head(params: SimpleNetHead, features: FeatureView, seed: int, device: torch.device) -> SimpleNet:
-    """A fresh head with the training features' statistics."""
+    """A fresh head with the training features' statistics, if it is to standardise them."""
     head = SimpleNet(features.width, params.hidden, torch_stream(seed, "simplenet", "init")).to(device)
-    mean, std = feature_statistics(features, device)
-    head.mean.copy_(mean)
-    head.std.copy_(std)
+    if params.standardise:
+        mean, std = feature_statistics(features, device)
+        head.mean.copy_(mean)
+        head.std.copy_(std)
     return head
 
 
 def head_optimiser(
     params: SimpleNetHead, head: SimpleNet, steps: int, *, weight_decay: float
-) -> AnnealedAdam:
-    """Annealed Adam with one rate for the adaptor and one for the discriminator."""
+) -> ScheduledOptimiser:
+    """The head's optimiser with one rate for the adaptor and one for the discriminator."""
     discriminator = [*head.hidden.parameters(), *head.norm.parameters(), *head.out.parameters()]
     groups = [
         {"params": list(head.adaptor.parameters()), "lr": params.lr_adaptor},
         {"params": discriminator, "lr": params.lr_discriminator},
     ]
-    return AnnealedAdam(groups, steps, weight_decay=weight_decay)
+    return ScheduledOptimiser(
+        params.optimiser, groups, steps, annealed=params.annealed, weight_decay=weight_decay
+    )
 
 
 class Draw(NamedTuple):

@@ -1,5 +1,6 @@
 """SimpleNet's head as CoMet trains it: what CoMet-SN and CoZAD share (CoMet 4.5, CoZAD 4.4)."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from adlib.heads.simplenet import SimpleNet, hinge, patch_losses
 from adlib.maml import ParamDict
 from adlib.methods.comet import train_comet
 from adlib.methods.detector import Fit
-from adlib.methods.epochs import AnnealedAdam
+from adlib.methods.epochs import ScheduledOptimiser
 from adlib.methods.prior import density_prior, no_prior
 from adlib.methods.simplenet_head import (
     Draw,
@@ -39,8 +40,7 @@ class SimpleNetLearner:
         features: the training set.
         sampler: draws patches and their noise.
         patch_trust: `(S, C)` weights of the sampler's candidates.
-        batch_term: a loss of theta and the batch as a whole, or None. It is added to the loss of every image:
-            as the images' weights are normalised, their mean takes it over unchanged.
+        worst: fraction of an image's patches, those with the largest hinge, behind its confidence score.
     """
 
     module: SimpleNet
@@ -48,7 +48,7 @@ class SimpleNetLearner:
     features: FeatureView
     sampler: PatchSampler
     patch_trust: Tensor
-    batch_term: BatchTerm | None = None
+    worst: float = 1.0
 
     def draw(self, images: Tensor) -> Draw:
         """Random patches of `images` with the noise of their twins."""
@@ -62,23 +62,27 @@ class SimpleNetLearner:
         pair = functional_call(self.module.train(), state, (batch.patches, batch.noise))
         losses = patch_losses(pair, self.params.margin)
         trust = self.patch_trust[batch.images[:, None], batch.columns].to(losses.device)
-        losses = weighted_mean(losses, trust)
-        return losses if self.batch_term is None else losses + self.batch_term(theta, batch)
+        return weighted_mean(losses, trust)
 
     def scores(self, theta: ParamDict, batch: Draw) -> Tensor:
-        """The hinge of the drawn patches, averaged: `(B,)`, at running statistics."""
-        normality = functional_call(self.module.eval(), theta, (batch.patches,))
-        return hinge(normality, self.params.margin).mean(dim=1)
+        """The hinge of the drawn patches, averaged over the worst: `(B,)`, at running statistics."""
+        return self._confidence(functional_call(self.module.eval(), theta, (batch.patches,)))
 
     @torch.inference_mode()
     def all_scores(self) -> Tensor:
-        """The hinge averaged over all patches of every training image: `(S,)`."""
+        """The same over all patches of every training image: `(S,)`."""
         head = self.module.eval()
         batches = self.features.batches(CONFIDENCE_BATCH, self.sampler.device)
-        return torch.cat([hinge(head(batch), self.params.margin).mean(dim=1) for batch in batches]).cpu()
+        return torch.cat([self._confidence(head(batch)) for batch in batches]).cpu()
 
-    def optimiser(self, steps: int, *, weight_decay: float | None) -> AnnealedAdam:
-        """Adam with the head's two rates."""
+    def _confidence(self, normality: Tensor) -> Tensor:
+        """`(B, P)` to `(B,)`."""
+        losses = hinge(normality, self.params.margin)
+        kept = math.ceil(self.worst * losses.shape[1])
+        return (losses if kept == losses.shape[1] else losses.topk(kept, dim=1).values).mean(dim=1)
+
+    def optimiser(self, steps: int, *, weight_decay: float | None) -> ScheduledOptimiser:
+        """The head's own, with its two rates."""
         decay = self.params.weight_decay if weight_decay is None else weight_decay
         return head_optimiser(self.params, self.module, steps, weight_decay=decay)
 
@@ -119,11 +123,17 @@ def fit_by_comet(
     else:
         prior = no_prior(features)
     sampler = PatchSampler(params, features, seed, device, prior.positions)
-    term = None if batch_term is None else batch_term(head)
-    learner = SimpleNetLearner(head, params, features, sampler, prior.patch, term)
-    strategy = comet.model_copy(update={"batch_size": batch_size})
+    learner = SimpleNetLearner(head, params, features, sampler, prior.patch, comet.confidence_patches)
     trained = train_comet(
-        learner, strategy, kappa, prior.image, seed=seed, device=device, name=name, hard=hard
+        learner,
+        comet.model_copy(update={"batch_size": batch_size}),
+        kappa,
+        prior.image,
+        seed=seed,
+        device=device,
+        name=name,
+        batch_term=None if batch_term is None else batch_term(head),
+        hard=hard,
     )
     return Fit(
         SimpleNetDetector(head.eval()),

@@ -13,7 +13,11 @@ that nobody can check.
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
+from ruamel.yaml import YAML
+
+from adlib.errors import UserError
 from adlib.io import read_csv
 
 FOLDER = Path(__file__).parent
@@ -77,3 +81,15 @@ def _read(paper: str) -> tuple[PaperResult, ...]:
         PaperResult(paper=paper, **(row | {"table": int(row["table"]), "percent": float(row["percent"])}))  # pyright: ignore[reportArgumentType]
         for row in read_csv(FOLDER / f"{paper}.csv")
     )
+
+
+def named_setting(name: str) -> dict[str, Any]:
+    """Values at keys of params.yaml such as `methods.comet-sn.tasks`, from `settings.yaml`.
+
+    Raises:
+        UserError: there is no such setting; the message lists them.
+    """
+    known = YAML(typ="safe", pure=True).load(FOLDER / "settings.yaml")
+    if name not in known:
+        raise UserError(f"no setting is called {name!r}; there are {', '.join(known)}")
+    return dict(known[name])

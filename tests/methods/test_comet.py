@@ -1,5 +1,7 @@
 """CoMet's losses against formulas written out in the test (eq. 1, 6, 9), and what a fit may touch."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from conftest import CPU, toy_features
@@ -13,7 +15,7 @@ from adlib.methods.comet import SclLoss, batch_losses, meta_losses
 from adlib.methods.comet_sn import fit_comet_sn
 from adlib.methods.detector import Fit
 from adlib.methods.prior import density_prior
-from adlib.methods.simplenet_head import Draw, PatchSampler
+from adlib.methods.simplenet_head import Draw, PatchSampler, head_optimiser
 from adlib.methods.simplenet_learner import SimpleNetLearner
 
 MARGIN, FLOOR, THRESHOLD, STRENGTH = 0.5, 0.01, 0.3, 0.02
@@ -74,6 +76,43 @@ def test_loss_with_the_prior_by_hand(params: Params, head: SimpleNet):
     loss = SclLoss(doubting, THRESHOLD, FLOOR, image)
     ours = loss(loss.theta, d, STRENGTH, update_statistics=False)
     torch.testing.assert_close(ours, by_hand(head, d, patch.gather(1, columns), image))
+
+
+def test_the_loss_may_be_the_sum_that_eq_3_prints(params: Params, head: SimpleNet):
+    mean, total = scl(params, head), replace(scl(params, head), summed=True)
+    weights = mean.weights(mean.theta, draw(1))
+    losses = mean.learner.losses(mean.theta, draw(1), update_statistics=False)
+    norm = sum(parameter.square().sum() for parameter in head.parameters())
+    ours = total(total.theta, draw(1), STRENGTH, update_statistics=False)
+    torch.testing.assert_close(ours, (weights * losses).sum() + STRENGTH * norm)
+
+
+@pytest.mark.parametrize(("worst", "kept"), [(1.0, 4), (0.5, 2), (0.01, 1)])
+def test_the_confidence_score_may_be_that_of_the_worst_patches(
+    params: Params, head: SimpleNet, worst: float, kept: int
+):
+    chosen = replace(learner(params, head), worst=worst)
+    a = F.relu(MARGIN - head.eval()(draw(1).patches)).detach()
+    expected = a.sort(dim=1, descending=True).values[:, :kept].mean(1)
+    theta = dict(head.named_parameters())
+    torch.testing.assert_close(chosen.scores(theta, draw(1)).detach(), expected)
+
+
+@pytest.mark.parametrize("annealed", [True, False])
+def test_plain_gradient_descent_with_and_without_annealing(params: Params, head: SimpleNet, annealed: bool):
+    """One step moves by the rate times the gradient; annealed, the last of two moves by half of it."""
+    settings = params.methods.simplenet.model_copy(
+        update={"optimiser": "sgd", "annealed": annealed, "lr_adaptor": 0.1, "lr_discriminator": 0.2}
+    )
+    rule = head_optimiser(settings, head, 2, weight_decay=0.0)
+    for parameter in head.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    before = head.adaptor.weight.detach().clone(), head.out.weight.detach().clone()
+    rule.step()
+    torch.testing.assert_close(before[0] - 0.1, head.adaptor.weight.detach())
+    torch.testing.assert_close(before[1] - 0.2, head.out.weight.detach())
+    rule.step()
+    torch.testing.assert_close(before[0] - (0.15 if annealed else 0.2), head.adaptor.weight.detach())
 
 
 def test_no_gradient_flows_through_the_weights(params: Params, head: SimpleNet):

@@ -61,8 +61,9 @@ def loss(params: Params, head: SimpleNet, term: BatchContrast | None) -> SclLoss
     view = stored.select(stored.info.ids)
     trust = torch.ones((3, view.patches), dtype=torch.float64)
     sampler = PatchSampler(settings, view, 0, CPU)
-    learner = SimpleNetLearner(head, settings, view, sampler, trust, term)
-    return SclLoss(learner, 0.3, 0.01, torch.tensor([1.0, 0.2, 0.7], dtype=torch.float64))
+    learner = SimpleNetLearner(head, settings, view, sampler, trust)
+    weights = torch.tensor([1.0, 0.2, 0.7], dtype=torch.float64)
+    return SclLoss(learner, 0.3, 0.01, weights, batch_term=term)
 
 
 def test_total_loss_is_scl_plus_the_batch_term(params: Params, head: SimpleNet):

@@ -126,6 +126,16 @@ def test_statistics_come_from_training_features(toy_params: Params, features: Fe
     torch.testing.assert_close(state["std"].double(), rows.std(0), rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("name", ["simplenet", "comet-sn"])
+def test_features_can_be_taken_as_they_come(name: str, toy_params: Params, features: Features):
+    """As in the papers, whose noise level is on the scale of WRN-50's features."""
+    raw = toy_params.methods.simplenet.model_copy(update={"standardise": False})
+    methods = toy_params.methods.model_copy(update={"simplenet": raw})
+    state = fit(name, toy_params.model_copy(update={"methods": methods}), features).detector.state()
+    assert torch.equal(state["mean"], torch.zeros(8))
+    assert torch.equal(state["std"], torch.ones(8))
+
+
 @pytest.mark.parametrize("name", ["comet-sn", "cozad", "comet-nf"])
 def test_comet_doubts_the_contaminating_images(name: str, toy_params: Params, features: Features):
     dirty = NORMAL + [f"a{i:03}" for i in range(5)]
