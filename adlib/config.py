@@ -27,6 +27,7 @@ from adlib.schema import (
     CozadSettings,
     DatasetParams,
     FlowHead,
+    GradientMapsParams,
     NoiseParams,
     PatchCoreParams,
     SimpleNetHead,
@@ -98,6 +99,7 @@ class Params(Block):
     threshold: ThresholdParams
     backbone: BackboneParams
     views: ViewParams
+    gradient_maps: GradientMapsParams
     methods: MethodsParams
 
     @property
@@ -130,6 +132,11 @@ class Params(Block):
         if not self.methods.names:
             raise ValueError(
                 "methods: plain, confident, flow and auxiliary are empty; name at least one method"
+            )
+        if self.gradient_maps.rotations > self.views.count:
+            raise ValueError(
+                f"gradient_maps.rotations: at most views.count = {self.views.count}, "
+                f"got {self.gradient_maps.rotations}"
             )
         if self.methods.auxiliary and not self.auxiliary.categories:
             raise ValueError(

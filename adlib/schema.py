@@ -109,6 +109,14 @@ class ViewParams(Block):
     batch_size: Count
 
 
+class GradientMapsParams(Block):
+    """Where a flow's score comes from (`adlib.gradient_maps`)."""
+
+    rotations: Annotated[int, Field(ge=0)]
+    cells: Annotated[int, Field(ge=4, le=512)]
+    batch_size: Count
+
+
 class SimpleNetHead(Block):
     """Adaptor, discriminator and their training (methods `simplenet` and `comet-sn`)."""
 
