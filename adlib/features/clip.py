@@ -5,8 +5,6 @@ antialias and rewrites the model; AF-CLIP's is bilinear without), and nothing in
 """
 
 import difflib
-import warnings
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isqrt
@@ -16,12 +14,11 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from adlib.data.images import sha256_file
-from adlib.features.backbones import WeightsError
+from adlib.features.checkpoints import WeightsError, read_tensors
 
 SIZE = 518
 MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -90,7 +87,7 @@ def load_clip(
     state, openai, found = None, False, ""
     if str(weights) != "random":
         found = _check_file(Path(weights), sha256)
-        state = _read_state(Path(weights))
+        state = read_tensors(Path(weights))
         openai = any(key in state for key in OPENAI_KEYS)
     if openai and quick_gelu is False:
         raise WeightsError(
@@ -231,35 +228,6 @@ def _check_file(path: Path, sha256: str | None) -> str:
             f"sha256: {path} has sha256 {found}, expected {sha256}; set the right value if you trust the file"
         )
     return found
-
-
-def _read_state(path: Path) -> dict[str, Tensor]:
-    """The named tensors of a checkpoint, read by its content."""
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        if _is_torchscript(path):
-            # Read by TorchScript's own restricted unpickler: no Python in the archive is run. Deprecated, but
-            # it is the form in which OpenAI published its weights.
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", category=FutureWarning, message=".*torch.jit.load")
-                return dict(torch.jit.load(path, map_location="cpu").state_dict())
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        state = state.get("state_dict", state)
-        return {name.removeprefix("module."): tensor for name, tensor in state.items()}
-    except Exception as error:  # the readers raise any type at all on a damaged file
-        raise WeightsError(
-            f"weights: {path} holds no named tensors that can be read without running code: {error}; "
-            "save a state dict as .safetensors or .pt"
-        ) from error
-
-
-def _is_torchscript(path: Path) -> bool:
-    """TorchScript archives keep their constants apart; state dicts have none."""
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("/constants.pkl") for name in archive.namelist())
 
 
 def _load(model: nn.Module, state: dict[str, Tensor], name: str) -> None:
