@@ -1,7 +1,6 @@
 """Frozen timm networks, and AlexNet: feature maps out, no gradient, weights that are known by their hash."""
 
 import difflib
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,8 @@ from torch import Tensor, nn
 from adlib.data.images import sha256_file
 from adlib.device import mixed_precision
 from adlib.features import alexnet
-from adlib.features.checkpoints import WeightsError, read_tensors
+from adlib.features.checkpoints import read_tensors
+from adlib.features.weights import WeightsError, state_sha256
 from adlib.rng import torch_stream
 from adlib.schema import NetworkParams
 
@@ -106,7 +106,7 @@ def load_backbone(params: NetworkParams, device: torch.device) -> Backbone:
         network,
         torch.tensor(mean, device=device).reshape(shape),
         torch.tensor(std, device=device).reshape(shape),
-        _state_sha256(network),
+        state_sha256(network),
         device,
     )
 
@@ -138,7 +138,7 @@ def _feature_network(model: str, params: NetworkParams) -> nn.Module:
 def _state(params: NetworkParams, model: str) -> dict[str, Tensor] | None:
     """The state dict of packaged or local weights under timm's names; None for hub and random."""
     if params.weights == "package":
-        return _packaged_state(model, PACKAGED[params.name].path())
+        return packaged_state(model, PACKAGED[params.name].path())
     if params.weights in ("hub", "random"):
         return None
     path = Path(params.weights)
@@ -153,7 +153,7 @@ def _state(params: NetworkParams, model: str) -> dict[str, Tensor] | None:
     return read_tensors(path)
 
 
-def _packaged_state(model: str, path: Path) -> dict[str, Tensor]:
+def packaged_state(model: str, path: Path) -> dict[str, Tensor]:
     """The package's tensors stand in timm's order under other names; shapes must agree one by one."""
     tensors = list(torch.load(path, map_location="cpu", weights_only=True).values())
     reference = timm.create_model(model, pretrained=False).state_dict()
@@ -190,11 +190,3 @@ def _randomise(network: nn.Module) -> None:
             nn.init.kaiming_normal_(parameter, nonlinearity="relu", generator=generator)
         elif name.endswith("bias"):
             nn.init.zeros_(parameter)
-
-
-def _state_sha256(network: nn.Module) -> str:
-    """One hash over names and values of all tensors: the identity of the weights, wherever they came from."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(network.state_dict().items()):
-        digest.update(name.encode() + b"\0" + tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()

@@ -8,11 +8,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from adlib.errors import UserError
-
-
-class WeightsError(UserError):
-    """Weights are missing, changed, or belong to another network."""
+from adlib.features.weights import WeightsError
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

@@ -5,7 +5,9 @@ antialias and rewrites the model; AF-CLIP's is bilinear without), and nothing in
 """
 
 import difflib
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import isqrt
 from pathlib import Path
@@ -18,7 +20,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from adlib.data.images import sha256_file
-from adlib.features.checkpoints import WeightsError, read_tensors
+from adlib.features.checkpoints import read_tensors
+from adlib.features.weights import WeightsError
 
 SIZE = 518
 MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -101,12 +104,26 @@ def load_clip(
             f"quick_gelu: {name} is configured with QuickGELU, got false; "
             f"use {name.removesuffix('-quickgelu')}"
         )
-    model = open_clip.create_model(name, pretrained=None, device="cpu", force_quick_gelu=wanted)
+    with _without_warnings():
+        model = open_clip.create_model(name, pretrained=None, device="cpu", force_quick_gelu=wanted)
     _check_towers(name, model)
     if state is not None:
         _load(model, state, name)
     model.eval().requires_grad_(False).to(device)
     return Clip(model, getattr(model, "text", model), found, has_quick_gelu(model))
+
+
+def blank_clip(name: str) -> Any:
+    """An open_clip model without weights, on the meta device: its tensors have names and shapes only.
+
+    Raises:
+        WeightsError: as `load_clip`, for the name.
+    """
+    _config(name)
+    with torch.device("meta"), _without_warnings():
+        model = _open_clip().create_model(name, pretrained=None, device="meta")
+    _check_towers(name, model)
+    return model.eval().requires_grad_(False)
 
 
 def has_quick_gelu(model: nn.Module) -> bool:
@@ -189,6 +206,17 @@ def _open_clip() -> Any:
     return open_clip
 
 
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """open_clip warns that a model has random weights before it can be given its own."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
 def _config(name: str) -> dict[str, Any]:
     """open_clip's configuration; nothing that would be fetched from elsewhere gets past here."""
     open_clip = _open_clip()
@@ -230,11 +258,17 @@ def _check_file(path: Path, sha256: str | None) -> str:
     return found
 
 
-def _load(model: nn.Module, state: dict[str, Tensor], name: str) -> None:
-    """Load every tensor, as float32; OpenAI's bookkeeping entries are no weights."""
-    weights = {key: tensor.float() for key, tensor in state.items() if key not in OPENAI_KEYS}
+def fitting(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """A checkpoint's weights under the names of an open_clip model; OpenAI's bookkeeping is left out."""
+    weights = {name: tensor for name, tensor in state.items() if name not in OPENAI_KEYS}
     if "text.positional_embedding" in model.state_dict() and "positional_embedding" in weights:
         weights = _open_clip().model.convert_to_custom_text_state_dict(weights)
+    return weights
+
+
+def _load(model: nn.Module, state: dict[str, Tensor], name: str) -> None:
+    """Load every tensor, as float32."""
+    weights = {key: tensor.float() for key, tensor in fitting(state, model).items()}
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
