@@ -79,3 +79,26 @@ def _print_found(weights: "Weights", found: "Obtained") -> None:
     typer.echo(
         f"fits {weights.architecture}: {fit.tensors} tensors, {fit.numbers:,} numbers; {weights.licence}"
     )
+
+
+@app.command("convert-afclip")
+def convert_afclip(
+    adaptor: Annotated[Path, typer.Argument(help="the authors' *_adaptor.pt")],
+    prompt: Annotated[Path, typer.Argument(help="the authors' *_prompt.pt")],
+    out: Annotated[Path, typer.Option(help="the .safetensors file to write")],
+) -> None:
+    """Turn AF-CLIP's released adaptor and prompts into named tensors; nothing in the files is run."""
+    from safetensors.torch import save_file
+
+    from adlib.io import atomic_path
+    from adlib.weights.afclip import HEADS, released_tensors
+
+    tensors = released_tensors(adaptor, prompt)
+    with atomic_path(out) as temporary:
+        save_file(tensors, temporary, metadata={"method": "afclip", "from": f"{adaptor.name}, {prompt.name}"})
+    inner, dim = tensors["adaptor.to_q.weight"].shape
+    length, width = tensors["prompts.vectors"].shape
+    typer.echo(
+        f"{out}: adaptor of width {dim}, {HEADS} heads of {inner // HEADS}; {length} prompt vectors of "
+        f"width {width}; {sum(tensor.numel() for tensor in tensors.values()):,} numbers"
+    )

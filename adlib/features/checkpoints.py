@@ -1,5 +1,6 @@
 """Named tensors out of checkpoint files; nothing in a file is executed."""
 
+import re
 import warnings
 import zipfile
 from pathlib import Path
@@ -37,9 +38,16 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         return {name.removeprefix("module."): tensor for name, tensor in state.items()}
     except Exception as error:  # the readers raise any type at all on a damaged file
         raise WeightsError(
-            f"weights: {path} holds no named tensors that can be read without running code: {error}; "
+            f"weights: {path} holds no named tensors that can be read without running code: {refusal(error)}; "
             "save a state dict as .safetensors or .pt"
         ) from error
+
+
+def refusal(error: Exception) -> str:
+    """Why a checkpoint was not read, without torch's advice to run what is in it after all."""
+    text = str(error)
+    needed = re.search(r"GLOBAL (\S+)", text)
+    return f"it needs {needed[1]}" if needed else (text.splitlines() or [type(error).__name__])[0][:200]
 
 
 def _is_torchscript(path: Path) -> bool:
