@@ -38,8 +38,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         return {name.removeprefix("module."): tensor for name, tensor in state.items()}
     except Exception as error:  # the readers raise any type at all on a damaged file
         raise WeightsError(
-            f"weights: {path} holds no named tensors that can be read without running code: {refusal(error)}; "
-            "save a state dict as .safetensors or .pt"
+            f"weights: {path} holds no named tensors that can be read without running code: "
+            f"{refusal(error)}; save a state dict as .safetensors or .pt"
         ) from error
 
 

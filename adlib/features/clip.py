@@ -6,7 +6,7 @@ antialias and rewrites the model; AF-CLIP's is bilinear without), and nothing in
 
 import difflib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import isqrt
@@ -27,6 +27,7 @@ SIZE = 518
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
 BLOCKS = {"ViT-L-14-336": (6, 12, 18, 24), "ViT-B-16": (3, 6, 9, 12), "ViT-B-32": (3, 6, 9, 12)}
+Through = Callable[[int, nn.Module, Tensor], Tensor]
 # What OpenAI's checkpoints hold beside their weights, and nobody else's.
 OPENAI_KEYS = ("input_resolution", "context_length", "vocab_size")
 
@@ -164,13 +165,19 @@ def interpolate_positions(embedding: Tensor, grid: tuple[int, int]) -> Tensor:
     return torch.cat([embedding[:1], resized[0].flatten(1).T])
 
 
-def token_taps(visual: Any, pixels: Tensor, blocks: Sequence[int]) -> list[Tensor]:
+def _plain(_number: int, block: nn.Module, x: Tensor) -> Tensor:
+    return block(x)
+
+
+def token_taps(visual: Any, pixels: Tensor, blocks: Sequence[int], through: Through = _plain) -> list[Tensor]:
     """Class and patch tokens after some transformer blocks, AF-CLIP eq. 2.
 
     Args:
         visual: an open_clip `VisionTransformer`.
         pixels: `(B, 3, H, W)`, normalised; both sides multiples of the patch size.
         blocks: which, counted from 1, increasing.
+        through: takes tokens through a block, given its number; may append tokens of its own
+            (`adlib.heads.tuning`).
 
     Returns:
         One `(B, 1 + N, D)` a block, before `ln_post`.
@@ -186,13 +193,11 @@ def token_taps(visual: Any, pixels: Tensor, blocks: Sequence[int]) -> list[Tenso
     tokens = torch.cat([visual.class_embedding.to(patches).expand(B, 1, -1), patches], dim=1)
     positions = interpolate_positions(visual.positional_embedding, (H // height, W // width))
     x = visual.ln_pre(tokens + positions.to(tokens))
-    batch_first = visual.transformer.batch_first
-    x = x if batch_first else x.transpose(0, 1)
     taps = []
     for number, block in enumerate(visual.transformer.resblocks[: blocks[-1]], start=1):
-        x = block(x)
+        x = through(number, block, x)
         if number in blocks:
-            taps.append(x if batch_first else x.transpose(0, 1))
+            taps.append(x[:, : tokens.shape[1]])
     return taps
 
 

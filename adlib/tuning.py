@@ -1,0 +1,101 @@
+"""What it costs to tune CLIP for AF-CLIP in four ways: numbers to train and operations an image (Table 5).
+
+Everything is counted on the meta device: no weights, no memory, no time.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from adlib.features.clip import BLOCKS, SIZE, Through, blank_clip, token_taps
+from adlib.heads.adaptor import AnomalyAdaptor
+from adlib.heads.prompts import LENGTH, PromptPrefix
+from adlib.heads.tokens import aggregate_neighbours
+from adlib.heads.tuning import DEPTHS, LowRank, TokenPrompts
+from adlib.io import read_csv
+
+WINDOWS = (1, 3, 5)
+PAPER = Path(__file__).with_name("reference") / "afclip-tuning.csv"
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Of one way of tuning.
+
+    Attributes:
+        parameters: trainable, the text prompts' included.
+        gflops: 10^9 floating-point operations to score an image, a multiplication and an addition being two.
+    """
+
+    way: str
+    parameters: int
+    gflops: float
+
+
+# Given the tower's width and the tapped blocks.
+WAYS: dict[str, Callable[[int, Sequence[int]], nn.Module]] = {
+    "prompt": lambda dim, _: TokenPrompts(dim, LENGTH),
+    "prefix": lambda dim, _: TokenPrompts(dim, LENGTH, DEPTHS),
+    "lora": lambda dim, blocks: LowRank(dim, blocks),
+    "adaptor": lambda dim, _: AnomalyAdaptor(dim),
+}
+
+
+def tuning_costs(
+    name: str = "ViT-L-14-336", image_size: int = SIZE, blocks: Sequence[int] | None = None
+) -> list[Cost]:
+    """Count parameters and operations of every way.
+
+    Args:
+        name: open_clip's, of a vision transformer.
+        image_size: pixels, a multiple of the tower's patch.
+        blocks: tapped, counted from 1; None: four at equal distances.
+
+    Raises:
+        WeightsError: no such tower.
+    """
+    model = blank_clip(name)
+    visual, text = model.visual, getattr(model, "text", model)
+    depth, dim = len(visual.transformer.resblocks), len(visual.class_embedding)
+    blocks = blocks or BLOCKS.get(name) or [depth * quarter // 4 for quarter in (1, 2, 3, 4)]
+    costs = []
+    for way, build in WAYS.items():
+        with torch.device("meta"):
+            module = build(dim, blocks)
+            prompts = PromptPrefix(text.token_embedding.weight.shape[1])
+            pixels = torch.empty(1, 3, image_size, image_size)
+        trained = (*module.parameters(), *prompts.parameters())
+        with FlopCounterMode(display=False) as counter:
+            tuned_tokens(visual, pixels, blocks, module)
+        costs.append(Cost(way, sum(p.numel() for p in trained), counter.get_total_flops() / 1e9))
+    return costs
+
+
+def tuned_tokens(
+    visual: Any, pixels: Tensor, blocks: Sequence[int], module: nn.Module, windows: Sequence[int] = WINDOWS
+) -> list[Tensor]:
+    """The projected tokens v of a tuned tower (AF-CLIP eq. 2-7), one `(B, 1 + N, E)` a block and window.
+
+    Args:
+        visual: open_clip's vision transformer, frozen.
+        pixels: `(B, 3, H, W)`, normalised.
+        blocks: tapped, counted from 1.
+        module: one of `WAYS`: the adaptor works behind the taps, the others inside the tower.
+        windows: of the aggregation.
+    """
+    inside = not isinstance(module, AnomalyAdaptor)
+    through: dict[str, Through] = {"through": module} if inside else {}
+    taps = token_taps(visual, pixels, blocks, **through)
+    scales = [aggregate_neighbours(tokens, window) for tokens in taps for window in windows]
+    return [visual.ln_post(tokens if inside else module(tokens)) @ visual.proj for tokens in scales]
+
+
+def paper_costs() -> dict[str, Cost]:
+    """The paper's numbers, for ViT-L/14@336px at 518 x 518; how it counts operations it does not say."""
+    rows = read_csv(PAPER)
+    return {row["way"]: Cost(row["way"], int(row["parameters"]), float(row["gflops"])) for row in rows}
