@@ -33,6 +33,7 @@ app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, help
 app.add_typer(cli_data.app, name="data")
 app.add_typer(cli_weights.app, name="weights")
 app.command()(cli_clip.tuning_cost)
+app.command()(cli_clip.explain)
 
 
 def _version(asked: bool) -> None:

@@ -91,14 +91,16 @@ def convert_afclip(
     from safetensors.torch import save_file
 
     from adlib.io import atomic_path
-    from adlib.weights.afclip import HEADS, released_tensors
+    from adlib.weights.afclip import released_tensors
 
     tensors = released_tensors(adaptor, prompt)
     with atomic_path(out) as temporary:
         save_file(tensors, temporary, metadata={"method": "afclip", "from": f"{adaptor.name}, {prompt.name}"})
     inner, dim = tensors["adaptor.to_q.weight"].shape
     length, width = tensors["prompts.vectors"].shape
+    heads = int(tensors["heads"])
+    learned = sum(tensor.numel() for name, tensor in tensors.items() if name != "heads")
     typer.echo(
-        f"{out}: adaptor of width {dim}, {HEADS} heads of {inner // HEADS}; {length} prompt vectors of "
-        f"width {width}; {sum(tensor.numel() for tensor in tensors.values()):,} numbers"
+        f"{out}: adaptor of width {dim}, {heads} heads of {inner // heads}; {length} prompt vectors of "
+        f"width {width}; {learned:,} numbers"
     )

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from adlib.features.clip import BLOCKS, SIZE, Through, blank_clip, token_taps
+from adlib.features.clip import BLOCKS, SIZE, blank_clip, token_taps
 from adlib.heads.adaptor import AnomalyAdaptor
 from adlib.heads.prompts import LENGTH, PromptPrefix
 from adlib.heads.tokens import aggregate_neighbours
@@ -61,8 +61,7 @@ def tuning_costs(
     """
     model = blank_clip(name)
     visual, text = model.visual, getattr(model, "text", model)
-    depth, dim = len(visual.transformer.resblocks), len(visual.class_embedding)
-    blocks = blocks or BLOCKS.get(name) or [depth * quarter // 4 for quarter in (1, 2, 3, 4)]
+    dim, blocks = len(visual.class_embedding), blocks or quarters(name, visual)
     costs = []
     for way, build in WAYS.items():
         with torch.device("meta"):
@@ -74,6 +73,12 @@ def tuning_costs(
             tuned_tokens(visual, pixels, blocks, module)
         costs.append(Cost(way, sum(p.numel() for p in trained), counter.get_total_flops() / 1e9))
     return costs
+
+
+def quarters(name: str, visual: Any) -> tuple[int, ...]:
+    """The blocks that AF-CLIP taps in a tower, counted from 1: the ends of its four quarters."""
+    depth = len(visual.transformer.resblocks)
+    return BLOCKS.get(name) or tuple(depth * quarter // 4 for quarter in (1, 2, 3, 4))
 
 
 def tuned_tokens(
@@ -89,8 +94,7 @@ def tuned_tokens(
         windows: of the aggregation.
     """
     inside = not isinstance(module, AnomalyAdaptor)
-    through: dict[str, Through] = {"through": module} if inside else {}
-    taps = token_taps(visual, pixels, blocks, **through)
+    taps = token_taps(visual, pixels, blocks, module if inside else None)
     scales = [aggregate_neighbours(tokens, window) for tokens in taps for window in windows]
     return [visual.ln_post(tokens if inside else module(tokens)) @ visual.proj for tokens in scales]
 

@@ -165,19 +165,16 @@ def interpolate_positions(embedding: Tensor, grid: tuple[int, int]) -> Tensor:
     return torch.cat([embedding[:1], resized[0].flatten(1).T])
 
 
-def _plain(_number: int, block: nn.Module, x: Tensor) -> Tensor:
-    return block(x)
-
-
-def token_taps(visual: Any, pixels: Tensor, blocks: Sequence[int], through: Through = _plain) -> list[Tensor]:
+def token_taps(
+    visual: Any, pixels: Tensor, blocks: Sequence[int], through: Through | None = None
+) -> list[Tensor]:
     """Class and patch tokens after some transformer blocks, AF-CLIP eq. 2.
 
     Args:
         visual: an open_clip `VisionTransformer`.
         pixels: `(B, 3, H, W)`, normalised; both sides multiples of the patch size.
         blocks: which, counted from 1, increasing.
-        through: takes tokens through a block, given its number; may append tokens of its own
-            (`adlib.heads.tuning`).
+        through: takes tokens through a block instead, and may append some (`adlib.heads.tuning`).
 
     Returns:
         One `(B, 1 + N, D)` a block, before `ln_post`.
@@ -195,7 +192,7 @@ def token_taps(visual: Any, pixels: Tensor, blocks: Sequence[int], through: Thro
     x = visual.ln_pre(tokens + positions.to(tokens))
     taps = []
     for number, block in enumerate(visual.transformer.resblocks[: blocks[-1]], start=1):
-        x = through(number, block, x)
+        x = through(number, block, x) if through else block(x)
         if number in blocks:
             taps.append(x[:, : tokens.shape[1]])
     return taps

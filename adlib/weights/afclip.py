@@ -56,7 +56,7 @@ class Part:
 
 
 def released_tensors(adaptor: Path, prompt: Path) -> dict[str, Tensor]:
-    """`adaptor.*`, as `AnomalyAdaptor` names them, and `prompts.vectors` `(n, W)`, float32.
+    """`adaptor.*`, as `AnomalyAdaptor` names them, and `prompts.vectors` `(n, W)`, float32; and `heads`.
 
     Args:
         adaptor: `*_adaptor.pt` as released, or a state dict of it.
@@ -72,7 +72,10 @@ def released_tensors(adaptor: Path, prompt: Path) -> dict[str, Tensor]:
     broken = broken_tensors(tensors)
     if broken:
         raise WeightsError(f"{adaptor}, {prompt}: {', '.join(broken)} hold infinities or NaN")
-    return {name: tensor.float().contiguous() for name, tensor in tensors.items()}
+    return {
+        **{name: tensor.float().contiguous() for name, tensor in tensors.items()},
+        "heads": torch.tensor(HEADS),
+    }
 
 
 def _adaptor(path: Path) -> dict[str, Tensor]:
