@@ -23,17 +23,17 @@ def tuning_cost(
     except ValueError as error:
         raise UserError(str(error)) from error
     paper = paper_costs() if (model, image_size) == (PAPERS_MODEL, PAPERS_SIZE) else {}
-    caption = "10^9 operations an image, a multiply-add being two; the paper does not say how it counts"
-    table = Table("way", "parameters", "the paper's", "GFLOPs", "the paper's", caption=caption)
+    caption = (
+        "memory of a training step with one image; a multiply-add is two operations; the paper's in brackets"
+    )
+    table = Table("way", "parameters", "memory, MiB", "GFLOPs an image", caption=caption)
     for cost in costs:
         theirs = paper.get(cost.way)
-        table.add_row(
-            cost.way,
-            f"{cost.parameters:,}",
-            f"{theirs.parameters:,}" if theirs else "-",
-            f"{cost.gflops:.1f}",
-            f"{theirs.gflops:.3f}" if theirs else "-",
-        )
+        cells = (f"{cost.parameters:,}", f"{cost.memory_mib:,.0f}", f"{cost.gflops:.1f}")
+        if theirs:
+            printed = (f"{theirs.parameters:,}", f"{theirs.memory_mib:,.0f}", f"{theirs.gflops:.3f}")
+            cells = tuple(f"{cell} ({known})" for cell, known in zip(cells, printed, strict=True))
+        table.add_row(cost.way, *cells)
     Console().print(table)
 
 

@@ -1,10 +1,11 @@
-"""What it costs to tune CLIP for AF-CLIP in four ways: numbers to train and operations an image (Table 5).
+"""What it costs to tune CLIP for AF-CLIP in four ways: parameters, memory, operations an image (Table 5).
 
-Everything is counted on the meta device: no weights, no memory, no time.
+Everything is counted on the meta device, which needs neither weights nor memory nor time.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +30,15 @@ class Cost:
 
     Attributes:
         parameters: trainable, the text prompts' included.
+        memory_mib: of a training step with one image, float32: the vision tower, what the backward pass needs
+            (with attention that is not fused: an upper bound), and for each trained number itself, its
+            gradient and Adam's two moments. The text side is left out.
         gflops: 10^9 floating-point operations to score an image, a multiplication and an addition being two.
     """
 
     way: str
     parameters: int
+    memory_mib: float
     gflops: float
 
 
@@ -68,11 +73,28 @@ def tuning_costs(
             module = build(dim, blocks)
             prompts = PromptPrefix(text.token_embedding.weight.shape[1])
             pixels = torch.empty(1, 3, image_size, image_size)
-        trained = (*module.parameters(), *prompts.parameters())
+        trained = sum(p.numel() for p in (*module.parameters(), *prompts.parameters()))
         with FlopCounterMode(display=False) as counter:
-            tuned_tokens(visual, pixels, blocks, module)
-        costs.append(Cost(way, sum(p.numel() for p in trained), counter.get_total_flops() / 1e9))
+            kept = kept_bytes(partial(tuned_tokens, visual, pixels, blocks, module))
+        frozen = sum(p.numel() for p in visual.parameters())
+        memory = kept + 4 * frozen + 16 * trained
+        costs.append(Cost(way, trained, memory / 2**20, counter.get_total_flops() / 1e9))
     return costs
+
+
+def kept_bytes(forward: Callable[[], object]) -> int:
+    """Bytes that a forward pass keeps for the backward pass, parameters not counted."""
+    kept: dict[int, torch.UntypedStorage] = {}  # by address, and alive: no address is used twice
+
+    def keep(tensor: Tensor) -> Tensor:
+        if not isinstance(tensor, nn.Parameter) and not isinstance(tensor._base, nn.Parameter):
+            storage = tensor.untyped_storage()
+            kept[storage._cdata] = storage
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        forward()
+    return sum(storage.nbytes() for storage in kept.values())
 
 
 def quarters(name: str, visual: Any) -> tuple[int, ...]:
@@ -102,4 +124,7 @@ def tuned_tokens(
 def paper_costs() -> dict[str, Cost]:
     """The paper's numbers, for ViT-L/14@336px at 518 x 518; how it counts operations it does not say."""
     rows = read_csv(PAPER)
-    return {row["way"]: Cost(row["way"], int(row["parameters"]), float(row["gflops"])) for row in rows}
+    return {
+        row["way"]: Cost(row["way"], int(row["parameters"]), float(row["memory_mib"]), float(row["gflops"]))
+        for row in rows
+    }

@@ -1,11 +1,11 @@
 """What four ways of tuning cost: parameters as the paper prints them, operations as counted by hand."""
 
 import json
-from pathlib import Path
 
 import open_clip
 import pytest
 import torch
+from torch import nn
 from typer.testing import CliRunner
 
 from adlib.cli import app
@@ -13,7 +13,7 @@ from adlib.features.clip import load_clip, token_taps
 from adlib.heads.adaptor import AnomalyAdaptor
 from adlib.heads.tokens import aggregate_neighbours
 from adlib.heads.tuning import LowRank, TokenPrompts
-from adlib.tuning import paper_costs, tuned_tokens, tuning_costs
+from adlib.tuning import Cost, kept_bytes, paper_costs, tuned_tokens, tuning_costs
 
 S, DEPTH, D, E, PATCH = 32, 4, 64, 12, 8
 TINY = {
@@ -30,8 +30,14 @@ def tiny_architecture(tmp_path_factory: pytest.TempPathFactory) -> None:
     open_clip.add_model_config(folder)
 
 
-def test_parameters_are_the_papers():
-    found = {cost.way: cost.parameters for cost in tuning_costs()}
+@pytest.fixture(scope="module")
+def costs() -> list[Cost]:
+    """Of ViT-L/14@336px at 518 x 518."""
+    return tuning_costs()
+
+
+def test_parameters_are_the_papers(costs: list[Cost]):
+    found = {cost.way: cost.parameters for cost in costs}
     assert found == {"prompt": 21_504, "prefix": 70_656, "lora": 2_106_368, "adaptor": 2_109_440}
     assert found == {way: cost.parameters for way, cost in paper_costs().items()}
 
@@ -53,6 +59,24 @@ def test_the_adaptor_costs_little_more_than_lora():
     costs = {cost.way: cost for cost in tuning_costs("tiny-tuned", S)}
     assert costs["prefix"].gflops == costs["prompt"].gflops > 0
     assert costs["adaptor"].parameters == 4 * D * 512 + 3 * D + 12 * 16
+
+
+def test_memory_by_hand():
+    """Two linear layers around a ReLU keep the input of each and the sign's; shared storage counts once."""
+    first, second = nn.Linear(4, 8), nn.Linear(8, 2)
+    x = torch.zeros(3, 4)
+    assert kept_bytes(lambda: second(torch.relu(first(x)))) == 4 * (3 * 4 + 3 * 8)
+    first.requires_grad_(False)
+    assert kept_bytes(lambda: second(torch.relu(first(x)))) == 4 * 3 * 8
+    assert kept_bytes(lambda: first(x)) == 0
+
+
+def test_what_is_tuned_late_keeps_least(costs: list[Cost]):
+    """The order of the paper's Table 5: the frozen tower in front of the adaptor keeps nothing."""
+    memory = {cost.way: cost.memory_mib for cost in costs}
+    assert memory["adaptor"] < memory["lora"] < memory["prompt"] <= memory["prefix"]
+    paper = {way: cost.memory_mib for way, cost in paper_costs().items()}
+    assert sorted(paper, key=paper.__getitem__) == sorted(memory, key=memory.__getitem__)
 
 
 def test_tokens_of_each_way():
@@ -81,13 +105,12 @@ def test_tokens_of_each_way():
     assert all(parameter.grad is None for parameter in clip.model.parameters())
 
 
-def test_the_command(tmp_path: Path):
+def test_the_command():
     result = CliRunner().invoke(app, ["tuning-cost"], env={"COLUMNS": "120"})
     assert result.exit_code == 0
     (line,) = [line for line in result.output.splitlines() if "adaptor" in line]
-    assert "2,109,440" in line
-    assert "1156.2" in line
-    assert "293.998" in line
+    assert "2,109,440 (2,109,440)" in line
+    assert "1156.2 (293.998)" in line
     result = CliRunner().invoke(app, ["tuning-cost", "--model", "tiny-tuned", "--image-size", "32"])
     assert result.exit_code == 0
     assert "293.998" not in result.output  # the paper's are of its own model
