@@ -13,10 +13,13 @@ PAPERS_MODEL, PAPERS_SIZE = "ViT-L-14-336", 518
 def tuning_cost(
     model: Annotated[str, typer.Option(help="open_clip's name of a vision transformer")] = PAPERS_MODEL,
     image_size: Annotated[int, typer.Option(min=1, help="pixels, a multiple of the patch")] = PAPERS_SIZE,
+    time: Annotated[bool, typer.Option("--time", help="time it as well, with random weights")] = False,
+    device: Annotated[str, typer.Option(help="to time it on: auto, cpu, cuda or cuda:N")] = "auto",
 ) -> None:
     """Count what four ways to tune CLIP for AF-CLIP have to train and to compute; no weights are needed."""
+    from adlib.device import resolve_device
     from adlib.errors import UserError
-    from adlib.tuning import paper_costs, tuning_costs
+    from adlib.tuning import paper_costs, times_per_image, tuning_costs
 
     try:
         costs = tuning_costs(model, image_size)
@@ -26,14 +29,16 @@ def tuning_cost(
     caption = (
         "memory of a training step with one image; a multiply-add is two operations; the paper's in brackets"
     )
-    table = Table("way", "parameters", "memory, MiB", "GFLOPs an image", caption=caption)
+    columns = ("way", "parameters", "memory, MiB", "GFLOPs an image", *(("seconds",) if time else ()))
+    table = Table(*columns, caption=caption)
+    seconds = times_per_image(model, image_size, resolve_device(device)) if time else {}
     for cost in costs:
         theirs = paper.get(cost.way)
         cells = (f"{cost.parameters:,}", f"{cost.memory_mib:,.0f}", f"{cost.gflops:.1f}")
         if theirs:
             printed = (f"{theirs.parameters:,}", f"{theirs.memory_mib:,.0f}", f"{theirs.gflops:.3f}")
             cells = tuple(f"{cell} ({known})" for cell, known in zip(cells, printed, strict=True))
-        table.add_row(cost.way, *cells)
+        table.add_row(cost.way, *cells, *([f"{seconds[cost.way]:.3f}"] if time else []))
     Console().print(table)
 
 

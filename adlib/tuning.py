@@ -3,6 +3,8 @@
 Everything is counted on the meta device, which needs neither weights nor memory nor time.
 """
 
+import statistics
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from adlib.features.clip import BLOCKS, SIZE, blank_clip, token_taps
+from adlib.features.clip import BLOCKS, SIZE, blank_clip, load_clip, token_taps
 from adlib.heads.adaptor import AnomalyAdaptor
 from adlib.heads.prompts import LENGTH, PromptPrefix
 from adlib.heads.tokens import aggregate_neighbours
@@ -95,6 +97,39 @@ def kept_bytes(forward: Callable[[], object]) -> int:
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         forward()
     return sum(storage.nbytes() for storage in kept.values())
+
+
+def times_per_image(
+    name: str, image_size: int, device: torch.device, blocks: Sequence[int] | None = None, repeats: int = 3
+) -> dict[str, float]:
+    """Seconds from pixels to the projected tokens of one image, for each way; random weights, the median.
+
+    Args:
+        name, image_size, blocks: as `tuning_costs`.
+        device: where it runs, in float32.
+        repeats: timed runs, after one that is not.
+    """
+    visual = load_clip(name, "random", device=device).model.visual
+    dim, blocks = len(visual.class_embedding), blocks or quarters(name, visual)
+    pixels = torch.zeros(1, 3, image_size, image_size, device=device)
+    return {
+        way: _median_seconds(
+            partial(tuned_tokens, visual, pixels, blocks, build(dim, blocks).to(device)), device, repeats
+        )
+        for way, build in WAYS.items()
+    }
+
+
+@torch.inference_mode()
+def _median_seconds(run: Callable[[], object], device: torch.device, repeats: int) -> float:
+    seconds = []
+    for _ in range(1 + repeats):
+        start = time.perf_counter()
+        run()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds[1:])
 
 
 def quarters(name: str, visual: Any) -> tuple[int, ...]:

@@ -5,6 +5,7 @@ import json
 import open_clip
 import pytest
 import torch
+from conftest import CPU
 from torch import nn
 from typer.testing import CliRunner
 
@@ -13,7 +14,7 @@ from adlib.features.clip import load_clip, token_taps
 from adlib.heads.adaptor import AnomalyAdaptor
 from adlib.heads.tokens import aggregate_neighbours
 from adlib.heads.tuning import LowRank, TokenPrompts
-from adlib.tuning import Cost, kept_bytes, paper_costs, tuned_tokens, tuning_costs
+from adlib.tuning import Cost, kept_bytes, paper_costs, times_per_image, tuned_tokens, tuning_costs
 
 S, DEPTH, D, E, PATCH = 32, 4, 64, 12, 8
 TINY = {
@@ -114,6 +115,17 @@ def test_the_command():
     result = CliRunner().invoke(app, ["tuning-cost", "--model", "tiny-tuned", "--image-size", "32"])
     assert result.exit_code == 0
     assert "293.998" not in result.output  # the paper's are of its own model
+    assert "seconds" not in result.output
     result = CliRunner().invoke(app, ["tuning-cost", "--model", "tiny-tuned", "--image-size", "33"])
     assert result.exit_code == 1
     assert "multiples of the patch 8 x 8" in result.output
+
+
+def test_times():
+    seconds = times_per_image("tiny-tuned", S, CPU, repeats=2)
+    assert seconds.keys() == {cost.way for cost in tuning_costs("tiny-tuned", S)}
+    assert all(0 < value < 10 for value in seconds.values())
+    arguments = ["tuning-cost", "--model", "tiny-tuned", "--image-size", "32", "--time", "--device", "cpu"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0
+    assert "seconds" in result.output
