@@ -24,6 +24,8 @@ class Comparison:
 def compare(state: dict[str, Tensor], architecture: str) -> Comparison:
     """Compare named tensors with an architecture: `timm/…`, `torchvision/…` or `open_clip/…`.
 
+    The classifier of a timm network is left out: it is not used, and some weights are published without one.
+
     Raises:
         WeightsError: no such architecture.
     """
@@ -33,7 +35,9 @@ def compare(state: dict[str, Tensor], architecture: str) -> Comparison:
         state = fitting(state, model)
     else:
         model = _blank_network(library, name)
-    wanted = model.state_dict()
+    unused = _classifiers(model)
+    wanted = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith(unused)}
+    state = {name: tensor for name, tensor in state.items() if not name.startswith(unused)}
     found = [
         _problem("missing", [name for name in wanted if name not in state]),
         _problem("of no use here", [name for name in state if name not in wanted]),
@@ -64,6 +68,12 @@ def _blank_network(library: str, name: str) -> torch.nn.Module:
         if library == "timm":
             return timm.create_model(name, pretrained=False)
         return torchvision.models.get_model(name, weights=None)
+
+
+def _classifiers(model: torch.nn.Module) -> tuple[str, ...]:
+    """What the names of a timm network's classifiers begin with."""
+    names = getattr(model, "pretrained_cfg", {}).get("classifier") or ()
+    return tuple(f"{name}." for name in ([names] if isinstance(names, str) else names))
 
 
 def _problem(what: str, names: list[str]) -> str:

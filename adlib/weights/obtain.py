@@ -155,8 +155,14 @@ def _in_package(weights: Weights, path: Path) -> bool:
 
 
 def _named(weights: Weights, urls: Sequence[str], hub: str) -> WeightsFile:
-    """The file at addresses that the user gave, with the published checksum if it has a published name."""
+    """The file at the user's addresses; with the published checksum, if the name is a published one.
+
+    Raises:
+        WeightsError: an address without a file.
+    """
     address = urls[0] if urls else hub
     file = Path(unquote(urlsplit(address).path)).name if urls else hub.replace("/", "--")
+    if not file:
+        raise WeightsError(f"--url: {address} names no file")
     published = next((known for known in weights.files if known.file == file), None)
     return WeightsFile(file=file, urls=tuple(urls), hub=hub, sha256=published.sha256 if published else "")

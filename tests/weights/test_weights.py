@@ -1,5 +1,6 @@
 """`adlib weights`: where files come from, their checksums, and whether tensors belong to the network."""
 
+import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import open_clip
 import pytest
 import timm
 import torch
@@ -19,6 +21,7 @@ from adlib.cli import app
 from adlib.data.downloads import pinned
 from adlib.data.images import sha256_file
 from adlib.features.backbones import PACKAGED, load_backbone
+from adlib.features.clip import load_clip
 from adlib.features.weights import WeightsError
 from adlib.io import write_json
 from adlib.schema import NetworkParams
@@ -134,7 +137,7 @@ def test_a_package():
     code, text = run("fetch", "efficientnet_lite0")
     assert code == 0
     assert str(PACKAGED["efficientnet_lite0"].path()) in text
-    assert "fits timm/tf_efficientnet_lite0: 296 tensors" in text
+    assert "fits timm/tf_efficientnet_lite0: 294 tensors" in text
     assert ": begins as published" in text
     block = params_of(text)["backbone"]
     assert block == {
@@ -248,6 +251,35 @@ def test_tensors_of_another_network(url: str, state: dict[str, torch.Tensor]):
         assert problem in text
 
 
+def test_the_classifier_does_not_matter(url: str, state: dict[str, torch.Tensor]):
+    save_file({name: t for name, t in state.items() if not name.startswith("classifier.")}, "a.safetensors")
+    code, text = run("verify", f"timm/{MODEL}", "--file", "a.safetensors")
+    assert code == 0
+    assert f"{len(state) - 2} tensors" in text
+
+
+def test_clip_in_openais_layout(url: str, tmp_path: Path):
+    """Its bookkeeping entries are no tensors too many; the printed block is the one that reads CLIP."""
+    config = {
+        "embed_dim": 12,
+        "vision_cfg": {"image_size": 16, "layers": 1, "width": 64, "patch_size": 8},
+        "text_cfg": {"context_length": 8, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
+    }
+    (tmp_path / "tiny-fetched.json").write_text(json.dumps(config))
+    open_clip.add_model_config(tmp_path)
+    state = load_clip("tiny-fetched", "random").model.state_dict()
+    sizes = {"input_resolution": 16, "context_length": 8, "vocab_size": 49408}
+    save_file(state | {name: torch.tensor(size) for name, size in sizes.items()}, "clip.safetensors")
+    code, text = run("fetch", "open_clip/tiny-fetched", "--file", "clip.safetensors")
+    assert code == 0
+    assert f"fits open_clip/tiny-fetched: {len(state)} tensors" in text
+    block = params_of(text)["clip"]
+    assert load_clip(block["name"], block["weights"], block["sha256"]).quick_gelu
+    code, text = run("verify", "open_clip/ViT-B-32", "--file", "clip.safetensors")
+    assert code == 1
+    assert "do not fit open_clip/ViT-B-32" in text
+
+
 class Explosive:
     """A pickle that would write a file when it is loaded."""
 
@@ -270,6 +302,7 @@ def test_nothing_in_a_file_is_run(url: str):
         (["fetch", "keras/x"], "keras/x: no such weights"),
         (["fetch", f"timm/{MODEL}"], "name --file, --url or --hub; no address is known"),
         (["fetch", f"timm/{MODEL}", "--hub", "owner/repository"], "not of the form owner/repository/file"),
+        (["fetch", f"timm/{MODEL}", "--url", "http://127.0.0.1/"], "http://127.0.0.1/ names no file"),
         (["fetch", f"timm/{MODEL}", "--file", "nowhere.pth"], "nowhere.pth; `adlib weights fetch` brings it"),
         (["verify", "timm/nothing", "--file", "served"], "timm has no model 'nothing'"),
         (["verify", "torchvision/nothing", "--file", "served"], "torchvision has no model 'nothing'"),
