@@ -1,7 +1,6 @@
 """Frozen timm networks: feature maps out, no gradient, weights that are known by their hash."""
 
 import difflib
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +13,9 @@ from torch import Tensor, nn
 
 from adlib.data.images import sha256_file
 from adlib.device import mixed_precision
-from adlib.errors import UserError
+from adlib.features.weights import WeightsError, state_sha256
 from adlib.rng import torch_stream
 from adlib.schema import NetworkParams
-
-
-class WeightsError(UserError):
-    """Weights are missing, changed, or belong to another network."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +101,7 @@ def load_backbone(params: NetworkParams, device: torch.device) -> Backbone:
         network,
         torch.tensor(mean, device=device).reshape(shape),
         torch.tensor(std, device=device).reshape(shape),
-        _state_sha256(network),
+        state_sha256(network),
         device,
     )
 
@@ -195,11 +190,3 @@ def _randomise(network: nn.Module) -> None:
             nn.init.kaiming_normal_(parameter, nonlinearity="relu", generator=generator)
         elif name.endswith("bias"):
             nn.init.zeros_(parameter)
-
-
-def _state_sha256(network: nn.Module) -> str:
-    """One hash over names and values of all tensors: the identity of the weights, wherever they came from."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(network.state_dict().items()):
-        digest.update(name.encode() + b"\0" + tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
