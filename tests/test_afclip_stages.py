@@ -1,4 +1,4 @@
-"""AF-CLIP through the functions of its stages: trained once on an auxiliary set, applied with and without shots."""
+"""AF-CLIP through the functions of its stages: trained once on an auxiliary set, applied to a target."""
 
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from adlib.errors import UserError
 from adlib.features.clip_rows import build_tokens, open_clip_tower
 from adlib.features.opening import open_rows
 from adlib.fits import load_scores
+from adlib.heads.prompts import STATES, prompt_features
 from adlib.io import read_json
 from adlib.training import load_detector
 
@@ -103,17 +104,13 @@ def test_cached_and_streamed_tokens_give_the_same_losses_model_and_scores(clip_p
     assert np.array_equal(streamed[3], patch)
 
 
-def test_a_trained_model_holds_its_text_features_and_leaves_the_towers_alone(
-    clip_params: Params, outputs: Path
-):
+def test_a_trained_model_holds_its_text_features_and_leaves_the_towers(clip_params: Params, outputs: Path):
     embed(clip_params, outputs)
     clip = open_clip_tower(clip_params.clip, CPU)
     before = {name: tensor.clone() for name, tensor in clip.model.state_dict().items()}
     state = load_detector(learn(clip_params, outputs)).state()
     assert all(torch.equal(tensor, before[name]) for name, tensor in clip.model.state_dict().items())
     assert not any(p.requires_grad or p.grad is not None for p in clip.model.parameters())
-    from adlib.heads.prompts import STATES, prompt_features
-
     expected = prompt_features(clip.text, state["prompts.vectors"], clip.tokenise(STATES))
     torch.testing.assert_close(state["states"], expected, rtol=1e-5, atol=1e-6)
     assert torch.equal(state["projection.matrix"], clip.model.visual.proj)
