@@ -22,6 +22,7 @@ from adlib.features.opening import open_rows
 from adlib.fits import load_scores
 from adlib.heads.prompts import STATES, prompt_features
 from adlib.io import read_json
+from adlib.predict import predict
 from adlib.training import load_detector
 
 SIDE = 4
@@ -135,6 +136,21 @@ def test_scores_with_and_without_shots(clip_params: Params, outputs: Path):
     rows = features.select(few.test).batch(np.arange(4), CPU)
     restored = load_detector(fits / "shots-2" / "noise-0_seed-0").score(rows)
     np.testing.assert_allclose(restored.patch, few.patch, atol=1e-6)
+
+
+def test_predict_scores_an_image_as_the_stages_did(clip_params: Params, outputs: Path, tmp_path: Path):
+    embed(clip_params, outputs)
+    learn(clip_params, outputs)
+    model = apply(clip_params, outputs) / "shots-2" / "noise-0_seed-0"
+    scores = load_scores(model)
+    paths = {s.id: s.path for s in read_manifest(outputs / "fetch" / TARGET / "manifest.csv")}
+    images = [str(outputs.parent / "data" / paths[id]) for id in scores.test]
+    rows = predict(images, model, tmp_path / "out", device="cpu")
+    assert [row.path for row in rows] == images
+    np.testing.assert_allclose([row.score for row in rows], scores.image, rtol=0, atol=1e-6)
+    assert scores.threshold is not None
+    assert {row.threshold for row in rows} == {scores.threshold.threshold}
+    assert len(list((tmp_path / "out" / "heatmaps").iterdir())) == 4
 
 
 def test_afclip_needs_masks(clip_params: Params, outputs: Path):
