@@ -15,15 +15,14 @@ class ClipProjection(nn.Module):
 
     weight: Tensor
     bias: Tensor
-    eps: Tensor
     matrix: Tensor
 
     def __init__(self, dim: int, embed_dim: int) -> None:
         super().__init__()
         self.register_buffer("weight", torch.ones(dim))
         self.register_buffer("bias", torch.zeros(dim))
-        self.register_buffer("eps", torch.tensor(1e-5, dtype=torch.float64))
         self.register_buffer("matrix", torch.zeros(dim, embed_dim))
+        self.eps = 1e-5
 
     @staticmethod
     def of(visual: Any) -> "ClipProjection":
@@ -36,10 +35,17 @@ class ClipProjection(nn.Module):
             (projection.matrix, visual.proj),
         ):
             own.copy_(theirs.detach())
-        projection.eps.fill_(norm.eps)
+        projection.eps = norm.eps
         return projection
+
+    def get_extra_state(self) -> Tensor:
+        """`eps`, which belongs to the saved model as the weights do."""
+        return torch.tensor(self.eps, dtype=torch.float64)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Restore `eps`."""
+        self.eps = float(state)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Differentiable in the tokens alone."""
-        shape = self.weight.shape
-        return F.layer_norm(tokens, shape, self.weight, self.bias, float(self.eps)) @ self.matrix
+        return F.layer_norm(tokens, self.weight.shape, self.weight, self.bias, self.eps) @ self.matrix
