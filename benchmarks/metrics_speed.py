@@ -5,8 +5,8 @@
 The maps are synthetic: smooth noise, raised inside a few rectangles on six images in ten. Ours computes
 AUROC, AP, the best F1 and AUPRO at two limits in one call; the references compute AUROC, AP and AUPRO at 0.3.
 Scikit-learn, the full sort and anomalib are exact: the run fails if a value of ours is off by more than 1e-6.
-ADEval counts in 1,000 bins between the lowest and the highest score, so that its values are near and no more.
-`make bench` installs anomalib and ADEval (extra `bench`); a package that is not there is left out, and said so.
+ADEval counts in 1,000 bins between the lowest and the highest score, so that its values are near and no
+more. `make bench` installs anomalib and ADEval (extra `bench`); one that is not there is left out, and said so.
 """
 
 import argparse
@@ -83,7 +83,7 @@ def anomalib_aupro() -> Callable[[np.ndarray, np.ndarray], float] | None:
 def adeval_metrics() -> Callable[[np.ndarray, np.ndarray], list[float | None]] | None:
     """ADEval's binned AUROC, AP and AUPRO at 0.3, or None where it is not installed."""
     if not hasattr(np, "trapz"):  # its name before NumPy 2; ADEval still calls it
-        np.trapz = np.trapezoid  # pyright: ignore[reportAttributeAccessIssue]
+        np.trapz = np.trapezoid  # noqa: NPY201 # pyright: ignore[reportAttributeAccessIssue]
     try:
         from adeval import EvalAccumulator  # pyright: ignore[reportMissingImports]
     except ImportError:
