@@ -27,7 +27,8 @@ format: $(INSTALLED)  ## format and sort imports
 	$(RUN) ruff check --fix .
 	$(RUN) ruff format .
 
-bench: $(INSTALLED)  ## measure metric speed
+bench: $(INSTALLED)  ## measure metric speed beside scikit-learn, anomalib and ADEval
+	$(BIN)/python -m pip install --quiet -e '.[bench]'
 	$(RUN) python benchmarks/metrics_speed.py
 
 clean:  ## remove outputs and the virtual environment (not the store)

@@ -30,6 +30,7 @@ from adlib.schema import (
     CozadSettings,
     DatasetParams,
     FlowHead,
+    GradientMapsParams,
     NoiseParams,
     PatchCoreParams,
     SimpleNetHead,
@@ -104,6 +105,7 @@ class Params(Block):
     threshold: ThresholdParams
     backbone: BackboneParams
     views: ViewParams
+    gradient_maps: GradientMapsParams
     clip: ClipParams
     methods: MethodsParams
 
@@ -143,6 +145,11 @@ class Params(Block):
         if not self.methods.names:
             raise ValueError(
                 "methods: plain, confident, flow, auxiliary and clip are empty; name at least one method"
+            )
+        if self.gradient_maps.rotations > self.views.count:
+            raise ValueError(
+                f"gradient_maps.rotations: at most views.count = {self.views.count}, "
+                f"got {self.gradient_maps.rotations}"
             )
         taught = (*self.methods.auxiliary, *self.methods.clip)
         if taught and not self.auxiliary.categories:

@@ -13,7 +13,7 @@ from adlib.data.contaminate import TrainingSet, read_splits
 from adlib.data.images import image_size, read_mask, resize_mask
 from adlib.data.layouts import dataset_root
 from adlib.data.manifest import DataError, Label, Sample, read_labels, read_manifest
-from adlib.fits import FitScores, load_scores
+from adlib.fits import FitScores, load_scores, with_maps
 from adlib.io import atomic_directory, write_csv, write_json
 from adlib.metrics import (
     auroc,
@@ -49,8 +49,16 @@ class TestSet:
     vanished: int
 
 
-def evaluate(params: Params, category: str, fetched: Path, splits: Path, fits: Path, out: Path) -> None:
-    """Measure every fit of one category and method.
+def evaluate(
+    params: Params,
+    category: str,
+    fetched: Path,
+    splits: Path,
+    fits: Path,
+    out: Path,
+    maps: Path | None = None,
+) -> None:
+    """Measure every fit of one category and method; `maps` is where those of a flow lie.
 
     Writes `metrics.json` (a list of noise, seed, metric, value; what each threshold promised and met),
     `images.csv` (a row an image and fit), `defects.csv` (a row a kind of defect and fit) and `gallery.json`
@@ -71,6 +79,8 @@ def evaluate(params: Params, category: str, fetched: Path, splits: Path, fits: P
         for training_set in plan.training_sets:
             # One frame for all methods, whatever size their networks see.
             scores = replace(load_scores(fits / training_set.name), image_size=params.image_size)
+            if maps is not None:
+                scores = with_maps(scores, maps / training_set.name, params.image_size)
             if (scores.test, scores.calibration) != (plan.test, training_set.calibration):
                 raise DataError(f"{fits / training_set.name}: scores of other images; rerun the train stage")
             check_disjoint({"test": fair, "training": scores.train, "calibration": scores.calibration}, paths)

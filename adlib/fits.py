@@ -1,6 +1,7 @@
 """The files of a finished fit, readable without torch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import isqrt
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from adlib.threshold import Threshold
 
 MODEL, SCORES, INFO, TIME = "model.safetensors", "scores.safetensors", "fit.json", "time.json"
 THRESHOLD = "threshold.json"
+MAPS = "maps.npy"
 
 
 def seed_name(seed: int) -> str:
@@ -94,6 +96,23 @@ def load_scores(folder: str | Path) -> FitScores:
         arrays.get("calibration"),
         load_threshold(folder),
     )
+
+
+def with_maps(scores: FitScores, folder: str | Path, image_size: int) -> FitScores:
+    """The scores of a flow with the maps that the stage `maps` made of its images; as they are without any.
+
+    Args:
+        scores: the fit's.
+        folder: the fit's folder of maps; `maps.npy` is `(T + K, cells^2)`, test images before suspects.
+        image_size: side in pixels of the frame that the maps are drawn in.
+    """
+    path = Path(folder) / MAPS
+    if not path.is_file():
+        return scores
+    maps = np.load(path)
+    test, side = len(scores.test), isqrt(maps.shape[1])
+    suspects = None if scores.suspects is None else replace(scores.suspects, patch=maps[test:])
+    return replace(scores, patch=maps[:test], grid=(side, side), image_size=image_size, suspects=suspects)
 
 
 def load_threshold(folder: str | Path) -> Threshold | None:

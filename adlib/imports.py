@@ -73,9 +73,11 @@ def _imported(file: Path) -> list[Path]:
 def with_code_deps(dvc_yaml: str) -> str:
     """The text of a dvc.yaml whose stages list exactly the sources that their module imports.
 
-    Only runs of `- adlib/….py` and `- stages/….py` change; a stage's module is the one after `python -m`.
+    Only runs of `- adlib/….py` and `- stages/….py` change (a new stage starts with one such line); a stage's
+    module is the one after `python -m`.
     """
-    stage = re.compile(r"(python -m (stages\.\w+).*?\n)((?: +- (?:adlib|stages)/\S+\.py\n)+)", re.DOTALL)
+    lines = r"((?: +- (?:adlib|stages)/\S+\.py\n)+)"
+    stage = re.compile(r"(python -m (stages\.\w+)(?:(?!python -m).)*?\n)" + lines, re.DOTALL)
 
     def listed(match: re.Match[str]) -> str:
         lines = (f"      - {file.as_posix()}\n" for file in import_closure(match[2]))

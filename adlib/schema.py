@@ -109,6 +109,14 @@ class ViewParams(Block):
     batch_size: Count
 
 
+class GradientMapsParams(Block):
+    """Where a flow's score comes from (`adlib.gradient_maps`)."""
+
+    rotations: Annotated[int, Field(ge=0)]
+    cells: Annotated[int, Field(ge=4, le=512)]
+    batch_size: Count
+
+
 class ClipParams(Block):
     """A frozen CLIP model, and which of its tokens are kept (`adlib.features.clip_rows`)."""
 

@@ -18,6 +18,7 @@ def main(category: str, method: str) -> None:
             splits=OUTPUTS / "contaminate" / f"{category}.json",
             fits=OUTPUTS / "fits" / category / name,
             out=OUTPUTS / "evaluation" / category / name,
+            maps=OUTPUTS / "maps" / category / name,
         )
 
 

@@ -176,16 +176,21 @@ def test_levels_and_seeds_embed_nothing_and_train_only_what_is_new(clone: Clone)
     assert clone.results() == before
 
 
-def test_a_flow_method_brings_its_views_and_no_pixel_metrics(clone: Clone):
+def test_a_flow_method_brings_its_views_and_pixel_metrics_with_gradient_maps(clone: Clone):
     before = clone.results()
     clone.edit({"methods": {"flow": ["comet-nf"]}})
     cell = f"@{CATEGORY}-comet-nf"
     assert sorted(clone.repro()) == sorted(
-        [f"views{cell}", f"train-flow{cell}", f"evaluate-flow{cell}", "report"]
+        [f"views{cell}", f"train-flow{cell}", f"maps{cell}", f"evaluate-flow{cell}", "report"]
     )
     added = [row for row in clone.results() if row not in before]
     assert {row["method"] for row in added} == {"comet-nf"}
     assert {row["metric"] for row in added} == {name for name in METRICS if name.startswith("image")}
+    clone.edit({"gradient_maps": {"rotations": 1}})
+    assert sorted(clone.repro()) == sorted([f"maps{cell}", f"evaluate-flow{cell}", "report"])
+    mapped = [row for row in clone.results() if row["method"] == "comet-nf"]
+    assert [row for row in mapped if row["metric"].startswith("image")] == added
+    assert {row["metric"] for row in mapped} == set(METRICS)
     clone.edit({"kappa": 1.0})
     assert not any(stage.startswith(("views", "features")) for stage in clone.repro())
     clone.run("git", "checkout", "-q", ".")

@@ -64,7 +64,11 @@ class Backbone:
         Args:
             images: `(B, H, W, 3)` uint8 RGB on the backbone's device.
         """
-        x = images.permute(0, 3, 1, 2).float().div_(255).sub_(self.mean).div_(self.std)
+        return self.forward(images.permute(0, 3, 1, 2).float().div_(255))
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """The same of `(B, 3, H, W)` in [0, 1], differentiable in the images."""
+        x = (images - self.mean).div_(self.std)
         with mixed_precision(self.device):
             return [level.float() for level in self.network(x)]
 

@@ -29,9 +29,13 @@ class FlowDetector:
     @torch.inference_mode()
     def score(self, patches: Tensor) -> Scores:
         """Score `(B, K, D)`, views where other methods have patches: image `(B,)`, views `(B, K)`."""
-        z, log_det = self.flow.eval()(patches)
-        view = likelihood_losses(z, log_det) if self.likelihood else latent_scores(z)
+        view = self.view_scores(patches)
         return Scores(view.mean(dim=1), view)
+
+    def view_scores(self, views: Tensor) -> Tensor:
+        """Scores of the views alone, differentiable: `(B, K, D)` to `(B, K)`."""
+        z, log_det = self.flow.eval()(views)
+        return likelihood_losses(z, log_det) if self.likelihood else latent_scores(z)
 
     def state(self) -> dict[str, Tensor]:
         """Weights, permutations and feature statistics."""
