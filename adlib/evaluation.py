@@ -1,7 +1,7 @@
 """Stage `evaluate`: raw scores meet the sealed labels; nothing learned here flows back into training."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +77,8 @@ def evaluate(
     measured, thresholds, rows, defects = [], [], [], []
     with atomic_directory(out) as temporary:
         for training_set in plan.training_sets:
-            scores = load_scores(fits / training_set.name)
+            # One frame for all methods, whatever size their networks see.
+            scores = replace(load_scores(fits / training_set.name), image_size=params.image_size)
             if maps is not None:
                 scores = with_maps(scores, maps / training_set.name, params.image_size)
             if (scores.test, scores.calibration) != (plan.test, training_set.calibration):

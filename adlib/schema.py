@@ -34,9 +34,9 @@ class Block(BaseModel):
 
 
 def _increasing(levels: tuple[int, ...]) -> tuple[int, ...]:
-    """timm returns levels in the network's order whatever is asked: two lists would name one result."""
+    """Levels and blocks come in the network's order whatever is asked: two lists would name one result."""
     if list(levels) != sorted(set(levels)):
-        raise ValueError("must increase (the finest level first)")
+        raise ValueError("must increase (the first of the network first)")
     return levels
 
 
@@ -115,6 +115,18 @@ class GradientMapsParams(Block):
     rotations: Annotated[int, Field(ge=0)]
     cells: Annotated[int, Field(ge=4, le=512)]
     batch_size: Count
+
+
+class ClipParams(Block):
+    """A frozen CLIP model, and which of its tokens are kept (`adlib.features.clip_rows`)."""
+
+    name: Annotated[str, Field(min_length=1)]
+    weights: Annotated[str, Field(min_length=1)] | None
+    sha256: Sha256 | None
+    image_size: Annotated[int, Field(ge=32, le=2048)]
+    blocks: Annotated[tuple[Count, ...], Field(min_length=1), AfterValidator(_increasing)] | None
+    batch_size: Count
+    max_gb: NonNegative
 
 
 class SimpleNetHead(Block):
@@ -249,6 +261,22 @@ class AfTokensParams(Block):
     lr: Positive
     betas: Annotated[tuple[Fraction, ...], Field(min_length=2, max_length=2)]
     zero_shot_weight: NonNegative
+
+
+class AfClipParams(AfTokensParams):
+    """The same on CLIP's tokens, with learned prompts (methods AF-CLIP and AF-CLIP+)."""
+
+    prompt_length: Count
+    prompt_std: Positive
+    compile: bool
+    checkpointing: bool
+
+
+class AfClipSettings(Block):
+    """What an AF-CLIP fit reads. The tower is named by the features' key, and so left out of the fit's."""
+
+    clip: Annotated[ClipParams, Field(exclude=True)]
+    afclip: AfClipParams
 
 
 class CometNfSettings(Block):

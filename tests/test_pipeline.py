@@ -258,6 +258,33 @@ def test_an_auxiliary_method_is_trained_once_and_its_shots_are_variants(clone: C
     assert clone.results() == before
 
 
+def test_afclip_runs_on_a_small_clip_with_random_weights(clone: Clone):
+    before = clone.results()
+    clip = {"name": "ViT-S-16-alt", "weights": "random", "image_size": 64, "blocks": [1, 2], "batch_size": 8}
+    afclip = {"shots": [0, 1], "epochs": 1, "heads": 2, "head_dim": 8}
+    clone.edit(
+        {
+            "seeds": [0],
+            "auxiliary": {"categories": ["brushed"]},
+            "clip": clip,
+            "methods": {"plain": [], "confident": [], "clip": ["afclip"], "afclip": afclip},
+        }
+    )
+    cell = f"@{CATEGORY}-afclip"
+    ran = clone.repro()
+    assert set(ran) - {f"contaminate@{CATEGORY}"} == {
+        *("fetch-auxiliary@brushed", "features-auxiliary@brushed", "clip-auxiliary@brushed-afclip"),
+        *(f"clip{cell}", "train-clip@afclip", f"apply-clip{cell}", f"evaluate-clip{cell}", "report"),
+    }
+    rows = clone.results()
+    assert {(r["method"], r["shots"]) for r in rows} == {("afclip", "0"), ("afclip", "1")}
+    assert {r["metric"] for r in rows} == METRICS
+    assert clone.repro() == []
+    clone.run("git", "checkout", "-q", ".")
+    clone.run("dvc", "checkout", "-q")
+    assert clone.results() == before
+
+
 def test_forced_run_elsewhere_gives_the_same_bytes(clone: Clone, tmp_path: Path):
     other = Clone(tmp_path / "another" / "place", tmp_path / "store")
     other.run("dvc", "repro", "--force", "--no-run-cache", ADLIB_CACHE="off")

@@ -36,17 +36,18 @@ def test_report_lists_its_templates():
 
 def test_only_contaminate_and_evaluate_see_labels():
     check_stages(ROOT / "dvc.yaml")
-    evaluations = {"evaluate", "evaluate-confident", "evaluate-flow", "evaluate-auxiliary"}
-    assert label_readers(STAGES) == {"contaminate", "train-auxiliary"} | evaluations
+    evaluations = {"evaluate", "evaluate-confident", "evaluate-flow", "evaluate-auxiliary", "evaluate-clip"}
+    assert label_readers(STAGES) == {"contaminate", "train-auxiliary", "train-clip"} | evaluations
 
 
 def test_only_its_training_sees_the_auxiliary_labels_and_it_sees_nothing_of_the_target():
     """`outputs/auxiliary/fetch` holds the auxiliary set's labels, whatever the categories."""
     sees = {stage for stage, body in STAGES.items() if "outputs/auxiliary/fetch" in body["deps"]}
-    assert sees == {"train-auxiliary"}
-    data = {dep for dep in STAGES["train-auxiliary"]["deps"] if dep.startswith("outputs")}
-    assert data == {"outputs/auxiliary/fetch", "outputs/auxiliary/features"}
-    assert not any(name.startswith("dataset") for name in STAGES["train-auxiliary"]["params"])
+    assert sees == {"train-auxiliary", "train-clip"}
+    for stage, features in (("train-auxiliary", "features"), ("train-clip", "clip")):
+        data = {dep for dep in STAGES[stage]["deps"] if dep.startswith("outputs")}
+        assert data == {"outputs/auxiliary/fetch", f"outputs/auxiliary/{features}"}
+        assert not any(name.startswith("dataset") for name in STAGES[stage]["params"])
 
 
 def test_only_evaluate_and_contaminate_read_labels_in_code():
@@ -106,6 +107,7 @@ def test_methods_do_not_import_each_other():
         "simplenet_head",
         "simplenet_learner",
         "flow_head",
+        "token_detector",
         "statistics",
         "prior",
     }

@@ -19,9 +19,10 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from adlib.data.images import sha256_file
+from adlib.data.images import resize_rgb, sha256_file
 from adlib.features.checkpoints import read_tensors
-from adlib.features.weights import WeightsError
+from adlib.features.weights import WeightsError, state_sha256
+from adlib.rng import torch_stream
 
 SIZE = 518
 MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -39,7 +40,7 @@ class Clip:
     Attributes:
         model: open_clip's.
         text: its text tower, as `adlib.heads.prompts.TextTower` describes it.
-        weights_sha256: of the checkpoint file; empty for random weights.
+        weights_sha256: of the checkpoint file, or of random weights themselves.
         quick_gelu: whether its activations are QuickGELU.
     """
 
@@ -75,8 +76,8 @@ def load_clip(
 
     Args:
         name: open_clip's name of the architecture, `ViT-L-14-336` for example.
-        weights: `random`, or a file: OpenAI's TorchScript archive, a state dict as `.pt`, `.pth` or
-            `.safetensors`, or a training checkpoint of open_clip.
+        weights: `random` (always the same), or a file: OpenAI's TorchScript archive, a state dict as `.pt`,
+            `.pth` or `.safetensors`, or a training checkpoint of open_clip.
         sha256: of the file; required unless the weights are random.
         quick_gelu: the activation; None takes QuickGELU for OpenAI's weights, whatever the name says, and
             else what open_clip's configuration of `name` says.
@@ -88,7 +89,7 @@ def load_clip(
     """
     open_clip = _open_clip()
     config = _config(name)
-    state, openai, found = None, False, ""
+    state, openai, found = None, False, None
     if str(weights) != "random":
         found = _check_file(Path(weights), sha256)
         state = read_tensors(Path(weights))
@@ -108,10 +109,13 @@ def load_clip(
     with _without_warnings():
         model = open_clip.create_model(name, pretrained=None, device="cpu", force_quick_gelu=wanted)
     _check_towers(name, model)
-    if state is not None:
+    if state is None:
+        _randomise(model)
+    else:
         _load(model, state, name)
     model.eval().requires_grad_(False).to(device)
-    return Clip(model, getattr(model, "text", model), found, has_quick_gelu(model))
+    identity = found or state_sha256(model)
+    return Clip(model, getattr(model, "text", model), identity, has_quick_gelu(model))
 
 
 def blank_clip(name: str) -> Any:
@@ -133,9 +137,9 @@ def has_quick_gelu(model: nn.Module) -> bool:
     return any(isinstance(module, quick) for module in model.modules())
 
 
-def clip_frame(rgb: np.ndarray, size: int = SIZE) -> np.ndarray:
-    """Squash `(H, W, 3)` uint8 to `(size, size, 3)` uint8: bicubic, as CLIP's own preprocessing."""
-    return np.array(Image.fromarray(rgb).resize((size, size), Image.Resampling.BICUBIC))
+def clip_frame(rgb: np.ndarray, size: int = SIZE, keep_aspect: bool = False) -> np.ndarray:
+    """`(H, W, 3)` uint8 to `(size, size, 3)` uint8 as `resize_rgb`, but bicubic, as CLIP was trained."""
+    return resize_rgb(rgb, size, keep_aspect, Image.Resampling.BICUBIC)
 
 
 def clip_pixels(frames: Tensor) -> Tensor:
@@ -196,6 +200,18 @@ def token_taps(
         if number in blocks:
             taps.append(x[:, : tokens.shape[1]])
     return taps
+
+
+def _randomise(model: nn.Module) -> None:
+    """Fixed random weights, of variance 1 / fan-in: for tests, and a lower bound to compare with."""
+    generator = torch_stream(0, "random clip")
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.ndim > 1 or name.endswith("class_embedding"):
+                fan_in = parameter.numel() // (len(parameter) if parameter.ndim > 1 else 1)
+                parameter.normal_(std=fan_in**-0.5, generator=generator)
+            elif name.endswith("bias"):
+                parameter.zero_()
 
 
 def _open_clip() -> Any:

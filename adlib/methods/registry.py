@@ -9,7 +9,8 @@ from torch import Tensor
 
 from adlib.config import Params
 from adlib.features.store import FeatureView
-from adlib.methods.af_tokens import AfTokens, fit_af_tokens
+from adlib.methods.af_tokens import fit_af_tokens, restore_af_tokens
+from adlib.methods.afclip import fit_afclip, restore_afclip
 from adlib.methods.auxiliary import AuxiliaryImages
 from adlib.methods.comet_nf import fit_comet_nf
 from adlib.methods.comet_sn import fit_comet_sn
@@ -20,6 +21,7 @@ from adlib.methods.flow_head import FlowDetector
 from adlib.methods.patchcore import PatchCore, fit_patchcore
 from adlib.methods.simplenet import fit_simplenet
 from adlib.methods.simplenet_head import SimpleNetDetector
+from adlib.methods.token_detector import TokenDetector
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,20 +61,25 @@ class AuxiliaryMethod:
         from_state: rebuilds the detector from its tensors, with or without shots.
         few_shot: `(detector, patches (K, N, D) of K normal target images)` to a detector that compares with
             them; None for methods without shots.
+        clip: whether its features are CLIP's tokens (stage `clip`) instead of patches (stage `features`).
     """
 
     settings: Callable[[Params], Any]
     fit: Callable[[Any, Mapping[str, AuxiliaryImages], int, torch.device], Fit]
     from_state: Callable[[dict[str, Tensor]], Detector]
     few_shot: Callable[[Any, Tensor], Detector] | None = None
+    clip: bool = False
 
 
 AUXILIARY_METHODS = {
     "af-tokens": AuxiliaryMethod(
         lambda p: p.methods.af_tokens.model_copy(update={"shots": (0,)}),  # the fit is the same for all shots
         fit_af_tokens,
-        AfTokens.from_state,
-        AfTokens.with_shots,
+        restore_af_tokens,
+        TokenDetector.with_shots,
+    ),
+    "afclip": AuxiliaryMethod(
+        lambda p: p.afclip, fit_afclip, restore_afclip, TokenDetector.with_shots, clip=True
     ),
     "cozad-zero": AuxiliaryMethod(lambda p: p.cozad, fit_cozad_zero, SimpleNetDetector.from_state),
 }
