@@ -86,8 +86,13 @@ def convert_afclip(
     adaptor: Annotated[Path, typer.Argument(help="the authors' *_adaptor.pt")],
     prompt: Annotated[Path, typer.Argument(help="the authors' *_prompt.pt")],
     out: Annotated[Path, typer.Option(help="the .safetensors file to write")],
+    model: Annotated[Path | None, typer.Option(help="a folder, for a whole model")] = None,
 ) -> None:
-    """Turn AF-CLIP's released adaptor and prompts into named tensors; nothing in the files is run."""
+    """Turn AF-CLIP's released adaptor and prompts into named tensors; nothing in the files is run.
+
+    With --model they become a model for `adlib predict`, together with the tower that `clip` of params.yaml
+    names.
+    """
     from safetensors.torch import save_file
 
     from adlib.io import atomic_path
@@ -104,3 +109,9 @@ def convert_afclip(
         f"{out}: adaptor of width {dim}, {heads} heads of {inner // heads}; {length} prompt vectors of "
         f"width {width}; {learned:,} numbers"
     )
+    if model is not None:
+        from adlib.config import load_params
+        from adlib.released import write_released_model
+
+        write_released_model(model, tensors, load_params())
+        typer.echo(f"{model}: a model without a threshold; adlib predict IMAGES --model {model} --out FOLDER")

@@ -24,6 +24,7 @@ from adlib.heads.prompts import STATES, prompt_features
 from adlib.heads.states import abnormal_probability
 from adlib.heads.tokens import aggregate_neighbours
 from adlib.io import atomic_path, write_json
+from adlib.released import check_widths
 from adlib.report.pictures import overlay, stretch
 from adlib.scoring import pixel_maps
 from adlib.tuning import WINDOWS
@@ -158,15 +159,9 @@ def write_maps(out: Path, frame: np.ndarray, maps: Sequence[PatchMap], about: Ma
 
 
 def _vectors(clip: Clip, learned: Learned | None) -> Tensor:
-    width, dim = clip.text.token_embedding.weight.shape[1], len(clip.model.visual.class_embedding)
     if learned is None:
-        return torch.zeros(0, width)
-    found = (learned.adaptor.to_q.in_features, learned.vectors.shape[1])
-    if found != (dim, width):
-        raise UserError(
-            f"--model: its adaptor and prompts are of widths {found}, the tower's are {(dim, width)}; name "
-            "the tower that it was trained with"
-        )
+        return torch.zeros(0, clip.text.token_embedding.weight.shape[1])
+    check_widths(clip, learned.adaptor.to_q.in_features, learned.vectors.shape[1])
     return learned.vectors
 
 
