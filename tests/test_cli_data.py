@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 from PIL import Image
+from ssh_server import ssh_server
 from typer.testing import CliRunner
 
 from adlib.cli import app
@@ -193,3 +194,26 @@ def test_add_unpacks_an_archive_from_here_or_the_web(tmp_path: Path, monkeypatch
     assert "set.zip" in (project / "checksums.json").read_text()
     assert "nfiles: 1" in (project / "data.dvc").read_text()
     assert not list(project.glob(".data-*"))
+
+
+@pytest.mark.pipeline
+def test_add_lets_dvc_follow_a_folder_on_a_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    project = tmp_path / "project"
+    project.mkdir()
+    monkeypatch.chdir(project)
+
+    def dvc(*arguments: str) -> None:
+        subprocess.run([sys.executable, "-m", "dvc", *arguments], check=True)
+
+    dvc("init", "-q", "--no-scm")
+    with ssh_server(tmp_path) as server:
+        write_image(server.root / "images" / "a.png", 1)
+        dvc("remote", "add", "-q", "team", f"ssh://127.0.0.1:{server.port}/images")
+        for key, value in {"user": "team", "keyfile": str(server.keyfile)}.items():
+            dvc("remote", "modify", "-q", "team", key, value)
+        code, _ = run("add", "remote://team/")
+        assert code == 0
+        assert (project / "data" / "a.png").is_file()
+        write_image(server.root / "images" / "b.png", 2)
+        dvc("repro", "-q", "data.dvc")
+    assert (project / "data" / "b.png").is_file()
