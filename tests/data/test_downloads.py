@@ -72,7 +72,7 @@ def handler_of(server: Server) -> type[BaseHTTPRequestHandler]:
             while kind == "slow" and start < end:  # a byte now and then is no silence
                 self.wfile.write(server.data[start : start + number])
                 start += number
-                server.release.wait(0.2)
+                server.release.wait(0.06)
             self.wfile.write(server.data[start:end])
             if kind == "stall":
                 server.release.wait(10)
@@ -222,8 +222,8 @@ def test_a_server_that_falls_silent(server: Server, tmp_path: Path):
 
 
 def test_a_slow_server_is_waited_for(server: Server, tmp_path: Path):
-    """Four pieces take longer than `Patience.timeout`, which counts silence only."""
-    server.answers = ["slow 256000"]
+    """Eleven pieces take longer than `Patience.timeout`, which counts silence only."""
+    server.answers = ["slow 100000"]
     assert get(server, tmp_path).read_bytes() == DATA
     assert server.ranges == [None]
 
