@@ -6,7 +6,7 @@ The maps are synthetic: smooth noise, raised inside a few rectangles on six imag
 AUROC, AP, the best F1 and AUPRO at two limits in one call; the references compute AUROC, AP and AUPRO at 0.3.
 Scikit-learn, the full sort and anomalib are exact: the run fails if a value of ours is off by more than 1e-6.
 ADEval counts in 1,000 bins between the lowest and the highest score, so that its values are near and no
-more. `make bench` installs anomalib and ADEval (extra `bench`); one that is not there is left out, and said so.
+more. `make bench` installs anomalib and ADEval (extra `bench`).
 """
 
 import argparse
