@@ -34,6 +34,24 @@ def test_report_lists_its_templates():
     assert templates == {dep for dep in code_deps("report") if not dep.endswith(".py")}
 
 
+def test_what_is_not_pushed_is_rebuilt_in_seconds():
+    """Nothing that embeds or trains: docs/remotes.md says why, and the pipeline test pulls and rebuilds."""
+    flags = {
+        (stage, path): options
+        for stage, body in STAGES.items()
+        for out in body["outs"]
+        if isinstance(out, dict)
+        for path, options in out.items()
+    }
+    assert flags.keys() == {
+        ("contaminate", "outputs/contaminate/${item.category}.json"),
+        ("contaminate", "outputs/audit/${item.category}.json"),
+        ("report", "report/index.html"),
+        ("report", "report/triage.csv"),
+    }
+    assert all(options == {"push": False} for options in flags.values())
+
+
 def test_only_contaminate_and_evaluate_see_labels():
     check_stages(ROOT / "dvc.yaml")
     evaluations = {"evaluate", "evaluate-confident", "evaluate-flow", "evaluate-auxiliary", "evaluate-clip"}

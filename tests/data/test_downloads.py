@@ -69,6 +69,10 @@ def handler_of(server: Server) -> type[BaseHTTPRequestHandler]:
                 self.send_header("Content-Length", str(len(server.data) - start))
             self.end_headers()
             end = start + number if kind in ("cut", "stall") else len(server.data)
+            while kind == "slow" and start < end:  # a byte now and then is no silence
+                self.wfile.write(server.data[start : start + number])
+                start += number
+                server.release.wait(0.06)
             self.wfile.write(server.data[start:end])
             if kind == "stall":
                 server.release.wait(10)
@@ -225,6 +229,13 @@ def test_a_server_that_falls_silent(server: Server, tmp_path: Path):
     server.answers = ["stall 300000", "ok"]
     assert get(server, tmp_path).read_bytes() == DATA
     assert server.ranges == [None, "bytes=294912-"]
+
+
+def test_a_slow_server_is_waited_for(server: Server, tmp_path: Path):
+    """Eleven pieces take longer than `Patience.timeout`, which counts silence only."""
+    server.answers = ["slow 100000"]
+    assert get(server, tmp_path).read_bytes() == DATA
+    assert server.ranges == [None]
 
 
 def test_a_redirect(server: Server, tmp_path: Path):
