@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from ruamel.yaml import YAML
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -20,10 +21,9 @@ from adlib.heads.adaptor import AnomalyAdaptor
 from adlib.heads.prompts import LENGTH, PromptPrefix
 from adlib.heads.tokens import aggregate_neighbours
 from adlib.heads.tuning import DEPTHS, LowRank, TokenPrompts
-from adlib.io import read_csv
 
 WINDOWS = (1, 3, 5)
-PAPER = Path(__file__).with_name("reference") / "afclip-tuning.csv"
+PAPER = Path(__file__).with_name("reference") / "afclip-tuning.yaml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,8 +158,5 @@ def tuned_tokens(
 
 def paper_costs() -> dict[str, Cost]:
     """The paper's numbers, for ViT-L/14@336px at 518 x 518; how it counts operations it does not say."""
-    rows = read_csv(PAPER)
-    return {
-        row["way"]: Cost(row["way"], int(row["parameters"]), float(row["memory_mib"]), float(row["gflops"]))
-        for row in rows
-    }
+    rows = YAML(typ="safe", pure=True).load(PAPER)
+    return {way: Cost(way, row["parameters"], row["memory_mib"], row["gflops"]) for way, row in rows.items()}
