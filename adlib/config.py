@@ -25,6 +25,8 @@ from adlib.schema import (
     CometSettings,
     CozadParams,
     CozadSettings,
+    CozadZeroParams,
+    CozadZeroSettings,
     DatasetParams,
     FlowHead,
     GradientMapsParams,
@@ -34,6 +36,7 @@ from adlib.schema import (
     StrategyParams,
     ThresholdParams,
     ViewParams,
+    ZeroShotParams,
 )
 
 
@@ -55,6 +58,7 @@ class MethodsParams(Block):
     patchcore: PatchCoreParams
     comet_sn: Annotated[CometParams, Field(alias="comet-sn")]
     cozad: CozadParams
+    cozad_zero: Annotated[CozadZeroParams, Field(alias="cozad-zero")]
     af_tokens: Annotated[AfTokensParams, Field(alias="af-tokens")]
     differnet: FlowHead
     comet_nf: Annotated[StrategyParams, Field(alias="comet-nf")]
@@ -66,12 +70,17 @@ class MethodsParams(Block):
         return (*self.plain, *self.confident, *self.flow, *tried)
 
     def variants(self, method: str) -> tuple[str, ...]:
-        """The names under which a method's results stand: one a number of shots."""
-        return tuple(variant_name(method, shots) for shots in self.shots(method))
+        """The names under which a method's results stand: one a number of shots, and the transductive one."""
+        names = tuple(variant_name(method, shots) for shots in self.shots(method))
+        among_themselves = method == "cozad-zero" and self.cozad_zero.transductive.enabled
+        return (*names, f"{method}/{TRANSDUCTIVE}") if among_themselves else names
 
     def shots(self, method: str) -> tuple[int, ...]:
         """How many normal images of the target an auxiliary method sees, one entry a variant."""
         return self.af_tokens.shots if method == "af-tokens" else (0,)
+
+
+TRANSDUCTIVE = "transductive"  # the variant that sees all test images at once
 
 
 def variant_name(method: str, shots: int) -> str:
@@ -111,6 +120,12 @@ class Params(Block):
     def cozad(self) -> CozadSettings:
         """Everything that the method `cozad` depends on."""
         return CozadSettings(kappa=self.kappa, cozad=self.methods.cozad, head=self.methods.simplenet)
+
+    @property
+    def cozad_zero(self) -> CozadZeroSettings:
+        """Everything that a fit of the method `cozad-zero` depends on."""
+        zero = self.methods.cozad_zero.model_dump(include=set(ZeroShotParams.model_fields))
+        return CozadZeroSettings(**dict(self.cozad), zero=ZeroShotParams(**zero))
 
     @property
     def comet_nf(self) -> CometNfSettings:

@@ -98,6 +98,7 @@ def fit_by_comet(
     name: str,
     batch_term: Callable[[SimpleNet], BatchTerm] | None = None,
     hard: bool = False,
+    groups: Tensor | None = None,
 ) -> Fit:
     """Train adaptor and discriminator by CoMet.
 
@@ -111,6 +112,7 @@ def fit_by_comet(
         name: shown beside the progress bar.
         batch_term: makes a further loss of the batch for the fresh head; None for CoMet-SN.
         hard: leave doubted images out instead of weighing them (`adlib.methods.comet.train_comet`).
+        groups: `(S,)` categories of the training images, likewise.
 
     Raises:
         UserError: too few training images.
@@ -134,6 +136,7 @@ def fit_by_comet(
         name=name,
         batch_term=None if batch_term is None else batch_term(head),
         hard=hard,
+        groups=groups,
     )
     return Fit(
         SimpleNetDetector(head.eval()),
