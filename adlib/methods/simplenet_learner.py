@@ -117,8 +117,9 @@ def fit_by_comet(
     Raises:
         UserError: too few training images.
     """
-    # The prior compares an image with at least two others, and no task may be empty.
-    batch_size = check_trainable(features, comet.batch_size, at_least=max(3, comet.tasks))
+    # Quartiles need two images, the prior compares one with two others, and no task may be empty.
+    fewest = max(2, 3 * comet.prior.enabled, comet.tasks * comet.meta_learning)
+    batch_size = check_trainable(features, comet.batch_size, at_least=fewest)
     head = new_head(params, features, seed, device)
     if comet.prior.enabled:
         prior = density_prior(comet.prior, kappa, comet.floor, features, head.mean, head.std, seed)
