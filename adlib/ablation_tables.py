@@ -10,7 +10,6 @@ from adlib.ablation import Ablation, Measured
 from adlib.config import Params
 
 NOT_MEASURED = "not measured here"
-PROTOCOL = "full-shot"  # of our numbers: the methods of the registry train on the target's own images
 SECONDS = "fit_seconds"
 COMPARED = ("image_auroc", "pixel_auroc", "aupro_0.3")
 
@@ -54,7 +53,8 @@ def comparison(
 
     header = ["method", "setting", "metric"]
     header += [f"paper: {dataset}, {protocol}" for dataset, protocol in datasets]
-    ours_on = f"ours: {params.dataset.name} ({', '.join(params.dataset.categories)}), {PROTOCOL}"
+    categories = ", ".join(params.dataset.categories)
+    ours_on = f"ours: {params.dataset.name} ({categories}), {ablation.protocol(params)}"
     header += [f"{ours_on}, noise {level}" for level in levels] + ["seconds a fit"]
     rows = [
         [

@@ -244,6 +244,34 @@ class CozadSettings(Block):
     head: SimpleNetHead
 
 
+class ZeroShotParams(Block):
+    """What is particular to CoZAD on an auxiliary set; all else is `CozadParams`."""
+
+    tasks_by: Literal["random", "category"]
+    standardise: Literal["auxiliary", "image"]
+    calibrate: Literal["none", "image"]
+
+
+class TransductiveParams(Block):
+    """Mutual scoring of the unlabelled test images (see `adlib.methods.mutual`)."""
+
+    enabled: bool
+    bank: Count
+    share: Annotated[float, Field(gt=0, le=1)]
+
+
+class CozadZeroParams(ZeroShotParams):
+    """Method `cozad-zero`, and its transductive variant, on which no fit depends."""
+
+    transductive: TransductiveParams
+
+
+class CozadZeroSettings(CozadSettings):
+    """What a fit on the auxiliary set reads."""
+
+    zero: ZeroShotParams
+
+
 class AfTokensParams(Block):
     """AF-CLIP's adaptor, losses and banks over the backbone's patches (method `af-tokens`)."""
 

@@ -300,6 +300,17 @@ def test_every_number_of_shots_is_a_variant(edited: Edit):
     assert params.methods.variants("patchcore") == ("patchcore",)
 
 
+def test_the_transductive_variant_is_named_and_no_fit_depends_on_it(edited: Edit):
+    changes = {"methods.auxiliary": ["cozad-zero"], "auxiliary.categories": ["weave"]}
+    plain = edited(changes)
+    assert plain.methods.variants("cozad-zero") == ("cozad-zero",)
+    both = edited(changes | {"methods.cozad-zero.transductive.enabled": True})
+    assert both.methods.variants("cozad-zero") == ("cozad-zero", "cozad-zero/transductive")
+    assert split_variant("cozad-zero/transductive") == ("cozad-zero/transductive", 0)
+    assert both.cozad_zero == plain.cozad_zero
+    assert edited({"methods.cozad-zero.standardise": "image"}).cozad_zero != plain.cozad_zero
+
+
 def test_names_are_in_report_order(edited: Edit):
     chosen = {"plain": ["patchcore", "simplenet"], "confident": ["comet-sn"], "flow": ["comet-nf"]}
     params = edited({f"methods.{profile}": names for profile, names in chosen.items()})

@@ -98,6 +98,7 @@ def fit_by_comet(
     name: str,
     batch_term: Callable[[SimpleNet], BatchTerm] | None = None,
     hard: bool = False,
+    groups: Tensor | None = None,
 ) -> Fit:
     """Train adaptor and discriminator by CoMet.
 
@@ -111,12 +112,14 @@ def fit_by_comet(
         name: shown beside the progress bar.
         batch_term: makes a further loss of the batch for the fresh head; None for CoMet-SN.
         hard: leave doubted images out instead of weighing them (`adlib.methods.comet.train_comet`).
+        groups: `(S,)` categories of the training images, likewise.
 
     Raises:
         UserError: too few training images.
     """
-    # The prior compares an image with at least two others, and no task may be empty.
-    batch_size = check_trainable(features, comet.batch_size, at_least=max(3, comet.tasks))
+    # Quartiles need two images, the prior compares one with two others, and no task may be empty.
+    fewest = max(2, 3 * comet.prior.enabled, comet.tasks * comet.meta_learning)
+    batch_size = check_trainable(features, comet.batch_size, at_least=fewest)
     head = new_head(params, features, seed, device)
     if comet.prior.enabled:
         prior = density_prior(comet.prior, kappa, comet.floor, features, head.mean, head.std, seed)
@@ -134,6 +137,7 @@ def fit_by_comet(
         name=name,
         batch_term=None if batch_term is None else batch_term(head),
         hard=hard,
+        groups=groups,
     )
     return Fit(
         SimpleNetDetector(head.eval()),
