@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -95,3 +96,10 @@ AUXILIARY_METHODS = {
         ),
     ),
 }
+
+
+def features_folder(outputs: Path, category: str, method: str) -> Path:
+    """Where a method's kind of features of a category lies below `outputs`, the target's or the auxiliary."""
+    if AUXILIARY_METHODS[method].clip:
+        return outputs / "clip" / category / method
+    return outputs / "features" / category
