@@ -27,7 +27,7 @@ from adlib.features.build import build_features
 from adlib.features.clip_rows import build_tokens
 from adlib.fits import seed_name
 from adlib.io import read_json
-from adlib.methods.registry import AUXILIARY_METHODS, features_folder
+from adlib.methods.registry import AUXILIARY_METHODS, features_folder, on_clip
 from adlib.progress import say
 from adlib.reference import FOLDER, PaperResult, named_setting, paper_results
 from adlib.schema import ClipParams, DatasetParams
@@ -114,7 +114,7 @@ class Ablation:
             for method in self.methods
             for name, changes in self.settings.items()
             if changes.get("only", method) == method
-            and (params.clip.weights is not None or not _on_clip(self.fitted(method, name)))
+            and (params.clip.weights is not None or not on_clip(self.fitted(method, name)))
         ]
 
     @property
@@ -174,11 +174,6 @@ def run_ablation(ablation: Ablation, params: Params, outputs: Path) -> list[Meas
     return found
 
 
-def _on_clip(method: str) -> bool:
-    """Whether a method's features are CLIP's tokens."""
-    return method in AUXILIARY_METHODS and AUXILIARY_METHODS[method].clip
-
-
 def _chosen_splits(params: Params, category: str, outputs: Path) -> Splits:
     """The pipeline's training sets of a category, less those of other levels or seeds."""
     file = outputs / "contaminate" / f"{category}.json"
@@ -209,7 +204,7 @@ def _few(plan: Splits, fetched: Path, shots: int | None) -> Splits:
 def _with_features(params: Params, prepared: Params, method: str, outputs: Path, scratch: Path) -> Path:
     """`outputs`, or a folder like it with the features of another backbone or of other CLIP blocks."""
     network, before = (
-        (params.clip, prepared.clip) if _on_clip(method) else (params.backbone, prepared.backbone)
+        (params.clip, prepared.clip) if on_clip(method) else (params.backbone, prepared.backbone)
     )
     if network == before:
         return outputs

@@ -98,8 +98,13 @@ AUXILIARY_METHODS = {
 }
 
 
+def on_clip(method: str) -> bool:
+    """Whether a method's features are CLIP's tokens."""
+    return method in AUXILIARY_METHODS and AUXILIARY_METHODS[method].clip
+
+
 def features_folder(outputs: Path, category: str, method: str) -> Path:
     """Where a method's kind of features of a category lies below `outputs`, the target's or the auxiliary."""
-    if AUXILIARY_METHODS[method].clip:
+    if on_clip(method):
         return outputs / "clip" / category / method
     return outputs / "features" / category
