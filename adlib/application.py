@@ -8,7 +8,7 @@ are one for all noise levels; the few shots are drawn from a training set, dirt 
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from torch import Tensor
@@ -61,9 +61,11 @@ def apply_auxiliary(
     (opened,) = open_rows(params, params.dataset, [(features, listed)], device)
     entry = AUXILIARY_METHODS[method]
     detectors: dict[int, Detector] = {}
+    trained: dict[int, dict[str, Any]] = {}
     for seed in params.seeds:
         model = models / seed_name(seed)
-        check_disjoint(read_json(model / INFO)["train"], samples)
+        trained[seed] = read_json(model / INFO)
+        check_disjoint(trained[seed]["train"], samples)
         detectors[seed] = load_detector(model, device)
     scored: dict[tuple[int, tuple[str, ...], bool], Applied] = {}
     seconds: dict[str, dict[str, float]] = {}
@@ -90,9 +92,15 @@ def apply_auxiliary(
                 fit = variant / training_set.name
                 (temporary / fit).mkdir(parents=True)
                 write_model(temporary / fit, method, scored[key].detector)
-                calibration = training_set.calibration
                 write_scores(
-                    temporary / fit, scored[key].scores, opened.info, shown, plan.test, [], calibration
+                    temporary / fit,
+                    scored[key].scores,
+                    opened.info,
+                    shown,
+                    plan.test,
+                    [],
+                    training_set.calibration,
+                    trained[training_set.seed]["confidence"],
                 )
                 write_threshold(temporary / fit, params.threshold)
                 seconds[fit.as_posix()] = scored[key].seconds

@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 
 from adlib import __version__, cli_data
 from adlib.cli_ablate import ablate
+from adlib.cli_evidence import evidence
 from adlib.errors import UserError
 from adlib.progress import wide_console
 
@@ -34,6 +35,7 @@ class Commands(TyperGroup):
 app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, help=__doc__)
 app.add_typer(cli_data.app, name="data")
 app.command()(ablate)
+app.command()(evidence)
 
 
 def _version(asked: bool) -> None:

@@ -6,40 +6,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import CPU, ROOT
+from conftest import ROOT
 from ruamel.yaml import YAML
+from sample_outputs import CATEGORY, SMALL, prepare
 from typer.testing import CliRunner
 
 from adlib.ablation import Measured, find_ablation, override, run_ablation
 from adlib.ablation_tables import NOT_MEASURED, comparison, differences, markdown, table, with_interval
 from adlib.cli import app
 from adlib.config import Params, ParamsError
-from adlib.data.contaminate import Splits, contaminate, read_splits, write_splits
-from adlib.data.fetch import Fetched, fetch
-from adlib.data.manifest import Label, Sample, write_rows
+from adlib.data.contaminate import read_splits
 from adlib.errors import UserError
-from adlib.features.build import build_features
 from adlib.io import read_csv
 from adlib.methods.registry import METHODS
 from adlib.reference import FOLDER
-from adlib.schema import DatasetParams
 from adlib.training import train
 
 NAMES = list(YAML(typ="safe").load(FOLDER / "ablations.yaml"))
-CATEGORY, AUXILIARY = "weave", "brushed"
-SMALL = {
-    "device": "cpu",
-    "image_size": 64,
-    "dataset.name": "samples",
-    "dataset.root": str(ROOT / "samples"),
-    "dataset.categories": [CATEGORY],
-    "auxiliary.root": str(ROOT / "samples"),
-    "auxiliary.categories": [AUXILIARY],
-    "backbone.weights": "random",
-    "methods.cozad.epochs": 1,
-    "methods.simplenet.patches_per_image": 16,
-    "methods.comet-sn.epochs": 1,
-}
 
 
 @pytest.fixture
@@ -47,37 +30,16 @@ def small(params: Params) -> Params:
     return override(params, SMALL)
 
 
-def embedded(params: Params, dataset: DatasetParams, category: str, outputs: Path) -> Fetched:
-    """What `fetch` and `features` leave of a category."""
-    fetched = fetch(dataset, category)
-    (outputs / "fetch" / category).mkdir(parents=True)
-    write_rows(outputs / "fetch" / category / "manifest.csv", fetched.samples, Sample)
-    write_rows(outputs / "fetch" / category / "labels.csv", fetched.labels, Label)
-    build_features(
-        outputs / "features" / category, fetched.samples, Path(dataset.root), params.backbone,
-        image_size=64, keep_aspect=False, device=CPU,
-    )  # fmt: skip
-    return fetched
-
-
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The outputs folder of a pipeline that has not trained anything yet."""
     from adlib.config import load_params
 
-    params = override(load_params(ROOT / "params.yaml"), SMALL)
     base = tmp_path_factory.mktemp("ablation")
-    outputs = base / "outputs"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ADLIB_CACHE", str(base / "store"))
-        embedded(params, params.auxiliary, AUXILIARY, outputs / "auxiliary")
-        fetched = embedded(params, params.dataset, CATEGORY, outputs)
-        splits: Splits = contaminate(
-            fetched.samples, {label.id: label for label in fetched.labels},
-            levels=[0.0, 0.1], seeds=[0], reserve=0.4, overlap=False, split_seed=0,
-        )  # fmt: skip
-        write_splits(outputs / "contaminate" / f"{CATEGORY}.json", splits)
-        yield outputs
+        prepare(override(load_params(ROOT / "params.yaml"), SMALL), base / "outputs")
+        yield base / "outputs"
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if find_ablation(name).paper not in ("", "afclip")])

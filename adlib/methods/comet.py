@@ -71,10 +71,11 @@ class Learner(Protocol[Batch]):
 
 
 class Confidence(NamedTuple):
-    """What training says about its images: weights `(S,)` in [0, 1], the scores behind them, a log."""
+    """What training says about its images: weights `(S,)` in [0, 1], the scores behind them, t, a log."""
 
     weights: Tensor
     scores: Tensor
+    threshold: float
     log: list[dict[str, Any]]
 
 
@@ -130,7 +131,7 @@ def train_comet(
     scores = learner.all_scores()
     threshold = _doubted_above(iqr_threshold(scores, kappa), params)
     weights = trust * threshold_weights(scores, threshold, params.floor, hard=hard)
-    return Confidence(weights, scores, log)
+    return Confidence(weights, scores, threshold, log)
 
 
 def _rounds(
