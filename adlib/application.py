@@ -8,12 +8,12 @@ are one for all noise levels; the few shots are drawn from a training set, dirt 
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from torch import Tensor
 
-from adlib.config import Params, variant_name
+from adlib.config import TRANSDUCTIVE, Params, split_variant
 from adlib.data.contaminate import TrainingSet, read_splits
 from adlib.data.manifest import DataError, Sample, read_manifest
 from adlib.device import resolve_device
@@ -39,7 +39,7 @@ def apply_auxiliary(
     out: Path,
     timing: Path,
 ) -> None:
-    """Score the test images of a category with every auxiliary fit and number of shots.
+    """Score the test images of a category with every auxiliary fit and variant.
 
     Args:
         params: the whole of params.yaml.
@@ -61,40 +61,50 @@ def apply_auxiliary(
     (opened,) = open_rows(params, params.dataset, [(features, listed)], device)
     entry = AUXILIARY_METHODS[method]
     detectors: dict[int, Detector] = {}
+    trained: dict[int, dict[str, Any]] = {}
     for seed in params.seeds:
         model = models / seed_name(seed)
-        check_disjoint(read_json(model / INFO)["train"], samples)
+        trained[seed] = read_json(model / INFO)
+        check_disjoint(trained[seed]["train"], samples)
         detectors[seed] = load_detector(model, device)
-    scored: dict[tuple[int, tuple[str, ...]], Applied] = {}
+    scored: dict[tuple[int, tuple[str, ...], bool], Applied] = {}
     seconds: dict[str, dict[str, float]] = {}
     with atomic_directory(out) as temporary:
-        for shots in params.methods.shots(method):
-            variant = Path(variant_name(method, shots)).relative_to(method)
+        for name in params.methods.variants(method):
+            variant, (_, shots) = Path(name).relative_to(method), split_variant(name)
+            mutual = name.endswith(f"/{TRANSDUCTIVE}")
             for training_set in plan.training_sets:
                 shown = draw_shots(training_set, samples, shots)
-                key = (training_set.seed, shown)
+                key = (training_set.seed, shown, mutual)
                 if key not in scored:
                     start = time.perf_counter()
-                    detector = detectors[training_set.seed]
+                    detector, test = detectors[training_set.seed], opened.select(plan.test)
                     if shown and entry.few_shot:
-                        view = opened.select(shown)
-                        references = view.batch(np.arange(shots), device)
+                        references = opened.select(shown).batch(np.arange(shots), device)
                         detector = entry.few_shot(detector, references)
+                    if mutual and entry.transductive:
+                        detector = entry.transductive(detector, test, params, training_set.seed, device)
                     fitted = time.perf_counter()
-                    scores = score_images(detector, opened.select(plan.test), device)
+                    scores = score_images(detector, test, device)
                     times = {"fit": fitted - start, "score": time.perf_counter() - fitted}
                     scores |= calibration_scores(detector, opened, training_set.calibration, device)
                     scored[key] = Applied(detector, scores, times)
                 fit = variant / training_set.name
                 (temporary / fit).mkdir(parents=True)
                 write_model(temporary / fit, method, scored[key].detector)
-                calibration = training_set.calibration
                 write_scores(
-                    temporary / fit, scored[key].scores, opened.info, shown, plan.test, [], calibration
+                    temporary / fit,
+                    scored[key].scores,
+                    opened.info,
+                    shown,
+                    plan.test,
+                    [],
+                    training_set.calibration,
+                    trained[training_set.seed]["confidence"],
                 )
                 write_threshold(temporary / fit, params.threshold)
                 seconds[fit.as_posix()] = scored[key].seconds
-            say(f"{category} {variant_name(method, shots)}: {len(plan.test)} images scored")
+            say(f"{category} {name}: {len(plan.test)} images scored")
     write_json(timing, seconds)
 
 

@@ -5,7 +5,7 @@ are out of its reach; `apply-auxiliary` proves that the two sets share no image.
 """
 
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from adlib.imports import code_version
 from adlib.io import atomic_directory, write_json
 from adlib.losses import patch_mask
 from adlib.methods.auxiliary import AuxiliaryImages
-from adlib.methods.registry import AUXILIARY_METHODS
+from adlib.methods.registry import AUXILIARY_METHODS, features_folder
 from adlib.progress import say
 from adlib.schema import DatasetParams
 from adlib.store import content_key
@@ -44,6 +44,11 @@ class AuxiliarySource:
         """Image, label and mask of every sample, by content."""
         labels = (self.labels[sample.id] for sample in self.samples)
         return [(label.id, label.anomalous, label.mask_sha256) for label in labels]
+
+    @property
+    def normals(self) -> list[str]:
+        """Ids of the normal images."""
+        return [sample.id for sample in self.samples if not self.labels[sample.id].anomalous]
 
     def read(self, dataset: DatasetParams, keep_aspect: bool) -> AuxiliaryImages:
         """Features, labels and masks; masks follow the images into the square frame, then to the patches."""
@@ -100,7 +105,10 @@ class AuxiliaryJob:
         write_model(folder, self.method, fit.detector)
         ids = sorted(sample.id for source in self.sources.values() for sample in source.samples)
         weights = {source.features.info.weights_sha256 for source in self.sources.values()}
-        write_json(folder / INFO, {"train": ids, "weights_sha256": sorted(weights), "log": fit.log})
+        rule = None if fit.confidence is None else asdict(fit.confidence)
+        normals = {category: source.normals for category, source in self.sources.items()}
+        info = {"train": ids, "normals": normals, "weights_sha256": sorted(weights)}
+        write_json(folder / INFO, {**info, "confidence": rule, "log": fit.log})
         write_json(folder / TIME, seconds)
 
 
@@ -133,12 +141,10 @@ def open_sources(
     params: Params, method: str, outputs: Path, device: torch.device
 ) -> dict[str, AuxiliarySource]:
     """Manifest, labels and the method's kind of features of every auxiliary category."""
-    clip = AUXILIARY_METHODS[method].clip
     fetched = {category: outputs / "fetch" / category for category in params.auxiliary.categories}
     samples = {category: read_manifest(folder / "manifest.csv") for category, folder in fetched.items()}
     folders = [
-        (outputs / "clip" / category / method if clip else outputs / "features" / category, manifest)
-        for category, manifest in samples.items()
+        (features_folder(outputs, category, method), manifest) for category, manifest in samples.items()
     ]
     features = open_rows(params, params.auxiliary, folders, device)
     return {

@@ -14,7 +14,10 @@ from typer import Context
 from typer.core import TyperGroup
 
 from adlib import __version__, cli_clip, cli_data, cli_weights
+from adlib.cli_ablate import ablate
+from adlib.cli_evidence import evidence
 from adlib.errors import UserError
+from adlib.progress import wide_console
 
 
 class Commands(TyperGroup):
@@ -34,6 +37,8 @@ app.add_typer(cli_data.app, name="data")
 app.add_typer(cli_weights.app, name="weights")
 app.command()(cli_clip.tuning_cost)
 app.command()(cli_clip.explain)
+app.command()(ablate)
+app.command()(evidence)
 
 
 def _version(asked: bool) -> None:
@@ -150,34 +155,6 @@ def triage(
 
 
 @app.command()
-def ablate(
-    name: Annotated[
-        str, typer.Argument(help="comet-table5, comet-parts, cozad-table3, -table4, -table5 or -table7")
-    ],
-    category: Annotated[list[str] | None, typer.Option(help="instead of dataset.categories")] = None,
-    seed: Annotated[list[int] | None, typer.Option(help="instead of seeds")] = None,
-    noise: Annotated[list[float] | None, typer.Option(help="instead of noise.levels")] = None,
-    out: Annotated[Path, typer.Option(help="folder for NAME.csv and NAME.md")] = Path("outputs/ablations"),
-) -> None:
-    """Run the settings of an ablation table, and print a paper's beside its numbers (after `dvc repro`)."""
-    from adlib.ablation import find_ablation, override, run_ablation
-    from adlib.ablation_tables import markdown, table
-    from adlib.config import load_params
-    from adlib.io import write_csv, write_text
-
-    asked = {"dataset.categories": category, "seeds": seed, "noise.levels": noise}
-    ablation = find_ablation(name)
-    params = override(load_params(), {key: value for key, value in asked.items() if value})
-    header, rows = table(ablation, run_ablation(ablation, params, Path("outputs")), params)
-    write_csv(out / f"{name}.csv", header, rows)
-    write_text(out / f"{name}.md", markdown(header, rows))
-    shown = Table(*header, caption="percent; ?: doubtful in the paper")
-    for row in rows:
-        shown.add_row(*row)
-    _wide_console(200).print(shown)
-
-
-@app.command()
 def settings(
     name: Annotated[str, typer.Argument(help="paper or paper-training (adlib/reference/settings.yaml)")],
 ) -> None:
@@ -201,12 +178,6 @@ def _user_errors() -> Iterator[None]:
     except UserError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(UNLIKE) from None
-
-
-def _wide_console(width: int = 160) -> Console:
-    """As wide as the terminal; in a log wide enough for a table's row."""
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=width)
 
 
 @app.command()
@@ -248,7 +219,7 @@ def gate(
             write_text(md, markdown(found))
         if json is not None:
             write_json(json, as_json(found))
-    console = _wide_console()
+    console = wide_console()
     console.print(terminal(found.lines, judged=True))
     for note in (*found.unverified, *found.notes):
         console.print(f"note: {note}", markup=False, style="yellow")
@@ -279,7 +250,7 @@ def compare(
         tests = paired_tests(found)
         if html is not None:
             write_text(html, render(found, tests))
-    console = _wide_console()
+    console = wide_console()
     console.print(params_table(changed_params(found.reference, found.current)))
     console.print(terminal(found.in_order, judged=False))
     console.print(tests_table(tests))

@@ -28,6 +28,8 @@ from adlib.schema import (
     CometSettings,
     CozadParams,
     CozadSettings,
+    CozadZeroParams,
+    CozadZeroSettings,
     DatasetParams,
     FlowHead,
     GradientMapsParams,
@@ -37,6 +39,7 @@ from adlib.schema import (
     StrategyParams,
     ThresholdParams,
     ViewParams,
+    ZeroShotParams,
 )
 
 
@@ -59,6 +62,7 @@ class MethodsParams(Block):
     patchcore: PatchCoreParams
     comet_sn: Annotated[CometParams, Field(alias="comet-sn")]
     cozad: CozadParams
+    cozad_zero: Annotated[CozadZeroParams, Field(alias="cozad-zero")]
     af_tokens: Annotated[AfTokensParams, Field(alias="af-tokens")]
     afclip: AfClipParams
     differnet: FlowHead
@@ -71,13 +75,18 @@ class MethodsParams(Block):
         return (*self.plain, *self.confident, *self.flow, *tried)
 
     def variants(self, method: str) -> tuple[str, ...]:
-        """The names under which a method's results stand: one a number of shots."""
-        return tuple(variant_name(method, shots) for shots in self.shots(method))
+        """The names under which a method's results stand: one a number of shots, and the transductive one."""
+        names = tuple(variant_name(method, shots) for shots in self.shots(method))
+        among_themselves = method == "cozad-zero" and self.cozad_zero.transductive.enabled
+        return (*names, f"{method}/{TRANSDUCTIVE}") if among_themselves else names
 
     def shots(self, method: str) -> tuple[int, ...]:
         """How many normal images of the target an auxiliary method sees, one entry a variant."""
         few_shot = {"af-tokens": self.af_tokens.shots, "afclip": self.afclip.shots}
         return few_shot.get(method, (0,))
+
+
+TRANSDUCTIVE = "transductive"  # the variant that sees all test images at once
 
 
 def variant_name(method: str, shots: int) -> str:
@@ -118,6 +127,12 @@ class Params(Block):
     def cozad(self) -> CozadSettings:
         """Everything that the method `cozad` depends on."""
         return CozadSettings(kappa=self.kappa, cozad=self.methods.cozad, head=self.methods.simplenet)
+
+    @property
+    def cozad_zero(self) -> CozadZeroSettings:
+        """Everything that a fit of the method `cozad-zero` depends on."""
+        zero = self.methods.cozad_zero.model_dump(include=set(ZeroShotParams.model_fields))
+        return CozadZeroSettings(**dict(self.cozad), zero=ZeroShotParams(**zero))
 
     @property
     def comet_nf(self) -> CometNfSettings:

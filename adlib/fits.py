@@ -36,6 +36,21 @@ class Suspects:
 
 
 @dataclass(frozen=True)
+class Likest:
+    """What the T test images are like, and how far training would have trusted them.
+
+    Attributes:
+        nearest: `(T, M)` trusted training images, as positions in `FitScores.train`, the likest first.
+        distance: `(T, M)` of an image's worst patches to them, in standardised features.
+        weight: `(T,)`, CoMet eq. 1.
+    """
+
+    nearest: np.ndarray
+    distance: np.ndarray
+    weight: np.ndarray
+
+
+@dataclass(frozen=True)
 class FitScores:
     """Raw scores of a fit.
 
@@ -55,6 +70,7 @@ class FitScores:
         calibration: ids of the n calibration images.
         calibration_score: `(n,)` image scores.
         threshold: None without calibration images.
+        likest: of the test images; None for methods that doubt none.
     """
 
     test: tuple[str, ...]
@@ -72,12 +88,14 @@ class FitScores:
     calibration: tuple[str, ...] = ()
     calibration_score: np.ndarray | None = None
     threshold: Threshold | None = None
+    likest: Likest | None = None
 
 
 def load_scores(folder: str | Path) -> FitScores:
     """Read the scores of the fit in `folder`."""
     arrays, info = load_file(Path(folder) / SCORES), read_json(Path(folder) / INFO)
     examined = [arrays[f"suspect_{n}"] for n in ("images", "patch", "nearest") if f"suspect_{n}" in arrays]
+    like = [arrays[f"test_{n}"] for n in ("nearest", "distance", "weight") if f"test_{n}" in arrays]
     grid = None if info["grid"] is None else tuple(info["grid"])
     return FitScores(
         tuple(info["test"]),
@@ -95,6 +113,7 @@ def load_scores(folder: str | Path) -> FitScores:
         tuple(info["calibration"]),
         arrays.get("calibration"),
         load_threshold(folder),
+        Likest(*like) if like else None,
     )
 
 

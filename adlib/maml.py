@@ -47,21 +47,19 @@ def squared_norm(params: ParamDict) -> Tensor:
 
 
 class TaskBatches:
-    """Mini-batches of a training set that is divided at random into disjoint tasks (CoMet 3.3).
+    """Mini-batches of a training set that is divided into disjoint tasks (CoMet 3.3).
 
     Args:
-        samples: number of training images.
-        tasks: how many parts, at least 2.
+        tasks: positions of the training images, at least 2 parts: `split_tasks` or `group_tasks`.
         batch_size: images of one meta-iteration, shared by the tasks' inner loops (and again by the outer).
-        generator: draws the division and the batches.
+        generator: draws the batches.
     """
 
-    def __init__(self, samples: int, tasks: int, batch_size: int, generator: torch.Generator) -> None:
-        self.tasks = split_tasks(samples, tasks, generator)
-        self.iterations = max(1, samples // batch_size)
-        size = max(1, batch_size // tasks)
-        others = [torch.cat(self.tasks[:i] + self.tasks[i + 1 :]) for i in range(tasks)]
-        self._inner = [endless_batches(task, size, generator) for task in self.tasks]
+    def __init__(self, tasks: list[Tensor], batch_size: int, generator: torch.Generator) -> None:
+        self.iterations = max(1, sum(map(len, tasks)) // batch_size)
+        size = max(1, batch_size // len(tasks))
+        others = [torch.cat(tasks[:i] + tasks[i + 1 :]) for i in range(len(tasks))]
+        self._inner = [endless_batches(task, size, generator) for task in tasks]
         self._outer = [endless_batches(rest, size, generator) for rest in others]
 
     def epoch(self) -> Iterator[list[tuple[Tensor, Tensor]]]:
@@ -93,6 +91,18 @@ def split_tasks(samples: int, tasks: int, generator: torch.Generator) -> list[Te
     if not 2 <= tasks <= samples:
         raise ValueError(f"tasks: must be between 2 and the {samples} training images, got {tasks}")
     return list(torch.randperm(samples, generator=generator).tensor_split(tasks))
+
+
+def group_tasks(groups: Tensor) -> list[Tensor]:
+    """The positions of each value in `groups` `(S,)`: tasks that follow the images' categories.
+
+    Raises:
+        ValueError: fewer than two values.
+    """
+    tasks = [torch.nonzero(groups == group).flatten() for group in groups.unique()]
+    if len(tasks) < 2:
+        raise ValueError(f"groups: at least two are needed to make tasks of, got {len(tasks)}")
+    return tasks
 
 
 def endless_batches(members: Tensor, size: int, generator: torch.Generator) -> Iterator[Tensor]:

@@ -45,6 +45,12 @@ def say(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
 
 
+def wide_console(width: int = 160) -> Console:
+    """As wide as the terminal; in a log wide enough for a table's row."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=width)
+
+
 @contextmanager
 def transfer(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
     """A bar with bytes, speed and time left on a terminal; `total` is None where the size is unknown."""

@@ -244,10 +244,39 @@ class CozadSettings(Block):
     head: SimpleNetHead
 
 
+class ZeroShotParams(Block):
+    """What is particular to CoZAD on an auxiliary set; all else is `CozadParams`."""
+
+    tasks_by: Literal["random", "category"]
+    standardise: Literal["auxiliary", "image"]
+    calibrate: Literal["none", "image"]
+
+
+class TransductiveParams(Block):
+    """Mutual scoring of the unlabelled test images (see `adlib.methods.mutual`)."""
+
+    enabled: bool
+    bank: Count
+    share: Annotated[float, Field(gt=0, le=1)]
+
+
+class CozadZeroParams(ZeroShotParams):
+    """Method `cozad-zero`, and its transductive variant, on which no fit depends."""
+
+    transductive: TransductiveParams
+
+
+class CozadZeroSettings(CozadSettings):
+    """What a fit on the auxiliary set reads."""
+
+    zero: ZeroShotParams
+
+
 class AfTokensParams(Block):
     """AF-CLIP's adaptor, losses and banks over the backbone's patches (method `af-tokens`)."""
 
     shots: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
+    adaptor: bool
     windows: Annotated[tuple[Annotated[int, Field(ge=1), AfterValidator(_odd)], ...], Field(min_length=1)]
     window_sigma: Positive
     heads: Count
@@ -264,9 +293,9 @@ class AfTokensParams(Block):
 
 
 class AfClipParams(AfTokensParams):
-    """The same on CLIP's tokens, with learned prompts (methods AF-CLIP and AF-CLIP+)."""
+    """The same on CLIP's tokens, with prompts (methods AF-CLIP and AF-CLIP+)."""
 
-    prompt_length: Count
+    prompt_length: Annotated[int, Field(ge=0)]
     prompt_std: Positive
     compile: bool
     checkpointing: bool

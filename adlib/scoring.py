@@ -32,6 +32,14 @@ def pixel_maps(
     return (rows @ patches @ columns.T).astype(np.float32)
 
 
+def patch_box(patch: int, grid: tuple[int, int], size: int) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of a patch in pixels of the square frame; the last two are exclusive."""
+    row, column = divmod(patch, grid[1])
+    left, right = (round(c * size / grid[1]) for c in (column, column + 1))
+    top, bottom = (round(r * size / grid[0]) for r in (row, row + 1))
+    return left, top, right, bottom
+
+
 @lru_cache(maxsize=8)
 def _axis_matrix(cells: int, size: int, sigma: float) -> np.ndarray:
     """`(size, cells)`: bilinear interpolation of an axis, then Gaussian smoothing along it."""

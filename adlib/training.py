@@ -25,9 +25,9 @@ from adlib.features.store import FeatureInfo, Features, open_features
 from adlib.fits import INFO, MODEL, SCORES, THRESHOLD, TIME
 from adlib.imports import code_version
 from adlib.io import atomic_directory, read_json, write_json
-from adlib.methods.detector import Detector, Fit, score_images
+from adlib.methods.detector import Detector, Fit, image_weights, score_images
 from adlib.methods.registry import AUXILIARY_METHODS, METHODS
-from adlib.methods.suspects import examine
+from adlib.methods.suspects import examine, likest
 from adlib.progress import say
 from adlib.schema import ThresholdParams
 from adlib.store import content_key, stored_folder
@@ -76,17 +76,18 @@ class FitJob:
         )
         fitted = time.perf_counter()
         tensors = score_images(fit.detector, self.features.select(self.test), self.device)
-        tensors |= self._training(fit)
+        tensors |= self._training(fit, tensors["patch"])
         seconds = {"fit": fitted - start, "score": time.perf_counter() - fitted}
         calibration = self.training_set.calibration
         tensors |= calibration_scores(fit.detector, self.features, calibration, self.device)
         write_model(folder, self.method, fit.detector)
         info, train = self.features.info, self.training_set.ids
-        write_scores(folder, tensors, info, train, self.test, fit.log, calibration)
+        rule = None if fit.confidence is None else asdict(fit.confidence)
+        write_scores(folder, tensors, info, train, self.test, fit.log, calibration, rule)
         write_json(folder / TIME, seconds)
 
-    def _training(self, fit: Fit) -> dict[str, Tensor]:
-        """What the fit has to say about its training images."""
+    def _training(self, fit: Fit, test_patch: Tensor) -> dict[str, Tensor]:
+        """What the fit has to say about its training images, and which of them the test images are like."""
         found = {"train_weight": fit.weights, "train_score": fit.train_scores}
         if fit.suspicion is not None:
             view = self.features.select(self.training_set.ids)
@@ -97,6 +98,15 @@ class FitJob:
                 "suspect_patch": suspects.patch,
                 "suspect_nearest": suspects.nearest,
             }
+            if fit.confidence is not None:
+                test = self.features.select(self.test)
+                like = likest(test_patch, test, view, fit.suspicion, self.device)
+                weights = image_weights(fit.detector, fit.confidence, test, self.device)
+                found |= {
+                    "test_nearest": like.nearest,
+                    "test_distance": like.distance,
+                    "test_weight": weights,
+                }
         return {name: tensor for name, tensor in found.items() if tensor is not None}
 
 
@@ -188,8 +198,12 @@ def write_scores(
     test: Sequence[str],
     log: list[dict[str, Any]],
     calibration: Sequence[str] = (),
+    confidence: dict[str, float] | None = None,
 ) -> None:
-    """Write the scores of a fit, and what they are of (see `adlib.fits.FitScores`)."""
+    """Write the scores of a fit, and what they are of (see `adlib.fits.FitScores`).
+
+    `confidence` has the fields of `adlib.methods.image_confidence.ImageConfidence`.
+    """
     save_file(_portable(tensors), folder / SCORES)
     heat = tensors.get("heat_scale")
     write_json(
@@ -204,6 +218,7 @@ def write_scores(
             "weights_sha256": features.weights_sha256,
             "embedding": features.embedding,
             "heat_scale": None if heat is None else heat.tolist(),
+            "confidence": confidence,
             "log": log,
         },
     )

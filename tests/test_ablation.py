@@ -1,39 +1,28 @@
 """`adlib ablate`: settings become parameters, run on drawn samples, and stand beside the paper's numbers."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from conftest import CPU, ROOT
+from conftest import ROOT
 from ruamel.yaml import YAML
+from sample_outputs import CATEGORY, SMALL, prepare
 from typer.testing import CliRunner
 
 from adlib.ablation import Measured, find_ablation, override, run_ablation
 from adlib.ablation_tables import NOT_MEASURED, comparison, differences, markdown, table, with_interval
 from adlib.cli import app
 from adlib.config import Params, ParamsError
-from adlib.data.contaminate import Splits, contaminate, write_splits
-from adlib.data.fetch import fetch
-from adlib.data.manifest import Label, Sample, write_rows
+from adlib.data.contaminate import read_splits
 from adlib.errors import UserError
-from adlib.features.build import build_features
 from adlib.io import read_csv
 from adlib.methods.registry import METHODS
 from adlib.reference import FOLDER
+from adlib.training import train
 
 NAMES = list(YAML(typ="safe").load(FOLDER / "ablations.yaml"))
-CATEGORY = "weave"
-SMALL = {
-    "device": "cpu",
-    "image_size": 64,
-    "dataset.name": "samples",
-    "dataset.root": str(ROOT / "samples"),
-    "dataset.categories": [CATEGORY],
-    "backbone.weights": "random",
-    "methods.cozad.epochs": 1,
-    "methods.simplenet.patches_per_image": 16,
-    "methods.comet-sn.epochs": 1,
-}
 
 
 @pytest.fixture
@@ -46,28 +35,14 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The outputs folder of a pipeline that has not trained anything yet."""
     from adlib.config import load_params
 
-    params = override(load_params(ROOT / "params.yaml"), SMALL)
     base = tmp_path_factory.mktemp("ablation")
-    outputs, root = base / "outputs", ROOT / "samples"
-    fetched = fetch(params.dataset, CATEGORY)
-    (outputs / "fetch" / CATEGORY).mkdir(parents=True)
-    write_rows(outputs / "fetch" / CATEGORY / "manifest.csv", fetched.samples, Sample)
-    write_rows(outputs / "fetch" / CATEGORY / "labels.csv", fetched.labels, Label)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ADLIB_CACHE", str(base / "store"))
-        build_features(
-            outputs / "features" / CATEGORY, fetched.samples, root, params.backbone,
-            image_size=64, keep_aspect=False, device=CPU,
-        )  # fmt: skip
-        splits: Splits = contaminate(
-            fetched.samples, {label.id: label for label in fetched.labels},
-            levels=[0.0, 0.1], seeds=[0], reserve=0.4, overlap=False, split_seed=0,
-        )  # fmt: skip
-        write_splits(outputs / "contaminate" / f"{CATEGORY}.json", splits)
-        yield outputs
+        prepare(override(load_params(ROOT / "params.yaml"), SMALL), base / "outputs")
+        yield base / "outputs"
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if find_ablation(name).paper])
+@pytest.mark.parametrize("name", [name for name in NAMES if find_ablation(name).paper not in ("", "afclip")])
 def test_every_setting_is_valid_and_is_a_row_of_the_paper(name: str, params: Params):
     ablation = find_ablation(name)
     reported = {(result.method, result.setting) for result in ablation.reported}
@@ -75,7 +50,8 @@ def test_every_setting_is_valid_and_is_a_row_of_the_paper(name: str, params: Par
     for method in ablation.methods:
         for setting in ablation.settings:
             assert (method, setting) in reported
-            seen.append(METHODS[method].settings(ablation.params(params, method, setting)).model_dump_json())
+            chosen = ablation.params(params, method, setting)
+            seen.append((METHODS[method].settings(chosen).model_dump_json(), chosen.backbone))
     assert {setting for method, setting in reported if method in ablation.methods} == set(ablation.settings)
     # Table 5 of CoZAD varies three parameters around one and the same setting.
     assert len(set(seen)) == len(seen) - (2 if name == "cozad-table5" else 0)
@@ -126,6 +102,59 @@ def test_a_table_is_run_and_printed_beside_the_paper(small: Params, prepared: Pa
     assert rows[0][5] == f"{100 * aurocs[0]:.1f}"
     assert len(rows) == 4
     assert table(ablation, measured, override(small, {"noise.levels": [0.0]})) == (header, rows)
+
+
+def test_the_zero_shot_protocol_trains_once_on_the_auxiliary_set(small: Params, prepared: Path):
+    row = "+ Meta-Learning"
+    ablation = find_ablation("cozad-table3").chosen([row], zero_shot=True)
+    measured = run_ablation(ablation, small, prepared)
+    assert {one.setting for one in measured} == {row}
+    aurocs = {one.noise: one.value for one in measured if one.metric == "image_auroc"}
+    assert aurocs[0.0] == aurocs[0.1]  # one model, which saw nothing of the target
+    header, rows = table(ablation, measured, small)
+    assert header[5] == "ours: samples (weave), zero-shot samples, noise 0"
+    assert [r[5] == NOT_MEASURED for r in rows] == [True, True, False, True]
+    assert rows[2][7] != ""
+    with pytest.raises(UserError, match="comet-table5: the zero-shot protocol is for the tables of CoZAD"):
+        find_ablation("comet-table5").chosen(zero_shot=True)
+    with pytest.raises(UserError, match="cozad-table3 has no setting 'x'; there are Baseline"):
+        find_ablation("cozad-table3").chosen(["x"])
+    with pytest.raises(UserError, match=r"terrazzo is missing; run `dvc repro` with that method"):
+        run_ablation(ablation, override(small, {"auxiliary.categories": ["terrazzo"]}), prepared)
+    with pytest.raises(UserError, match=r"auxiliary.categories: is empty"):
+        run_ablation(ablation, override(small, {"auxiliary.categories": []}), prepared)
+
+
+def test_other_layers_have_features_of_their_own(small: Params, prepared: Path):
+    rows = ["1st + 2nd layers", "2nd + 3rd layers"]
+    params = override(small, {"noise.levels": [0.0]})
+    for zero_shot in (False, True):
+        ablation = find_ablation("cozad-table6").chosen(rows, zero_shot=zero_shot)
+        measured = run_ablation(ablation, params, prepared)
+        values = [[one.value for one in measured if one.setting == row] for row in rows]
+        assert len(values[0]) == len(values[1]) > 3
+        assert values[0] != values[1]
+    assert [path.name for path in (prepared / "features").iterdir()] == [CATEGORY]
+
+
+def test_zero_few_and_full_shot(small: Params, prepared: Path, monkeypatch: pytest.MonkeyPatch):
+    ablation, params = find_ablation("cozad-shots"), override(small, {"noise.levels": [0.0]})
+    settings = [ablation.params(params, "cozad", name) for name in ablation.settings]
+    assert [ablation.fitted("cozad", name) for name in ablation.settings] == ["cozad-zero"] + 4 * ["cozad"]
+    assert settings[-1] == params
+    trained = []
+
+    def note(*arguments: Any) -> None:
+        plan = read_splits(arguments[4])
+        trained.append([len(part.ids) for part in plan.training_sets])
+        train(*arguments)
+
+    monkeypatch.setattr("adlib.ablation.train", note)
+    quick = {name: {**s, "methods.*.epochs": 1} for name, s in ablation.settings.items()}
+    measured = run_ablation(replace(ablation, settings=quick), params, prepared)
+    assert trained == [[2], [4], [16], [24]]
+    _, rows = table(ablation, measured, params)
+    assert [row[1] for row in rows if row[3] == "image_auroc"] == list(ablation.settings)
 
 
 def test_our_own_table_has_a_part_alone_and_a_part_left_out(params: Params):

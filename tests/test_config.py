@@ -215,7 +215,8 @@ def test_every_problem_is_a_line(edited: Edit):
         ("methods.af-tokens.betas", [0.5], "methods.af-tokens.betas: should have at least 2 items"),
         ("methods.af-tokens.betas", [0.5, 1.0], "methods.af-tokens.betas.1: should be less than 1, got 1"),
         ("methods.clip", ["clip"], "methods.clip.0: should be 'afclip', got 'clip'"),
-        ("methods.afclip.prompt_length", 0, "methods.afclip.prompt_length: should be greater than or equal"),
+        ("methods.afclip.prompt_length", -1, "methods.afclip.prompt_length: should be greater than or equal"),
+        ("methods.af-tokens.adaptor", 0, "methods.af-tokens.adaptor: should be a valid boolean, got 0"),
         ("methods.afclip.prompt_std", 0, "methods.afclip.prompt_std: should be greater than 0, got 0"),
         ("methods.afclip.compile", 1, "methods.afclip.compile: should be a valid boolean, got 1"),
         ("clip.blocks", [0], "clip.blocks.0: should be greater than or equal to 1, got 0"),
@@ -298,6 +299,17 @@ def test_every_number_of_shots_is_a_variant(edited: Edit):
     assert params.methods.names == ("af-tokens", "af-tokens/shots-4")
     assert [split_variant(name) for name in params.methods.names] == [("af-tokens", 0), ("af-tokens", 4)]
     assert params.methods.variants("patchcore") == ("patchcore",)
+
+
+def test_the_transductive_variant_is_named_and_no_fit_depends_on_it(edited: Edit):
+    changes = {"methods.auxiliary": ["cozad-zero"], "auxiliary.categories": ["weave"]}
+    plain = edited(changes)
+    assert plain.methods.variants("cozad-zero") == ("cozad-zero",)
+    both = edited(changes | {"methods.cozad-zero.transductive.enabled": True})
+    assert both.methods.variants("cozad-zero") == ("cozad-zero", "cozad-zero/transductive")
+    assert split_variant("cozad-zero/transductive") == ("cozad-zero/transductive", 0)
+    assert both.cozad_zero == plain.cozad_zero
+    assert edited({"methods.cozad-zero.standardise": "image"}).cozad_zero != plain.cozad_zero
 
 
 def test_names_are_in_report_order(edited: Edit):

@@ -13,6 +13,37 @@ from adlib.metrics import auroc
 from adlib.training import load_detector
 
 
+def apply_to_target(params: Params, outputs: Path) -> None:
+    apply_auxiliary(
+        params,
+        TARGET,
+        "cozad-zero",
+        models=outputs / "auxiliary" / "fits",
+        manifest=outputs / "fetch" / TARGET / "manifest.csv",
+        features=outputs / "features" / TARGET,
+        splits=outputs / "contaminate" / f"{TARGET}.json",
+        out=outputs / "fits",
+        timing=outputs / "timing.json",
+    )
+
+
+def test_the_transductive_variant_has_a_name_of_its_own(toy_params: Params, tmp_path: Path, store: Path):
+    outputs = write_sets(tmp_path)
+    source, fits = outputs / "auxiliary", outputs / "fits"
+    cozad = toy_params.methods.cozad.model_copy(update={"epochs": 1})
+    zero = toy_params.methods.cozad_zero
+    zero = zero.model_copy(update={"transductive": zero.transductive.model_copy(update={"enabled": True})})
+    params = configure(toy_params, tmp_path / "data", auxiliary=("cozad-zero",), cozad=cozad, cozad_zero=zero)
+    assert params.methods.names == ("cozad-zero", "cozad-zero/transductive")
+    train_auxiliary(params, "cozad-zero", source, source / "fits", source / "timing.json")
+    apply_to_target(params, outputs)
+    plain, mutual = load_scores(fits / "noise-0_seed-0"), load_scores(fits / "transductive/noise-0_seed-0")
+    assert plain.test == mutual.test
+    assert not np.allclose(plain.image, mutual.image)
+    assert "bank" in load_detector(fits / "transductive/noise-0_seed-0").state()
+    assert "bank" not in load_detector(fits / "noise-0_seed-0").state()
+
+
 def test_trained_once_and_applied_to_the_target(toy_params: Params, tmp_path: Path, store: Path):
     outputs = write_sets(tmp_path)
     source, fits = outputs / "auxiliary", outputs / "fits"
@@ -20,17 +51,7 @@ def test_trained_once_and_applied_to_the_target(toy_params: Params, tmp_path: Pa
     cozad = toy_params.methods.cozad.model_copy(update={"prior": prior})
     params = configure(toy_params, tmp_path / "data", auxiliary=("cozad-zero",), cozad=cozad)
     train_auxiliary(params, "cozad-zero", source, source / "fits", source / "timing.json")
-    apply_auxiliary(
-        params,
-        TARGET,
-        "cozad-zero",
-        models=source / "fits",
-        manifest=outputs / "fetch" / TARGET / "manifest.csv",
-        features=outputs / "features" / TARGET,
-        splits=outputs / "contaminate" / f"{TARGET}.json",
-        out=fits,
-        timing=outputs / "timing.json",
-    )
+    apply_to_target(params, outputs)
     clean, dirty = load_scores(fits / "noise-0_seed-0"), load_scores(fits / "noise-0.1_seed-0")
     anomalous = np.array([id[0] == "a" for id in clean.test])
     assert auroc(clean.image, anomalous) > 0.95

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from adlib.maml import adapt, endless_batches, split_tasks, squared_norm
+from adlib.maml import TaskBatches, adapt, endless_batches, group_tasks, split_tasks, squared_norm
 
 A, B, C, D, ALPHA = 3.0, 2.0, 1.0, -4.0, 0.1
 
@@ -66,6 +66,20 @@ def test_tasks_partition_the_samples():
     assert sorted(map(len, tasks)) == [2, 3, 3, 3]
     with pytest.raises(ValueError, match="tasks"):
         split_tasks(3, 4, torch.Generator())
+
+
+def test_tasks_follow_groups_and_outer_batches_come_from_the_others():
+    groups = torch.tensor([7, 2, 7, 2, 2, 5, 5, 5, 7])
+    tasks = group_tasks(groups)
+    assert [task.tolist() for task in tasks] == [[1, 3, 4], [5, 6, 7], [0, 2, 8]]
+    rounds = TaskBatches(tasks, 6, torch.Generator().manual_seed(0))
+    for batches in [*rounds.epoch(), *rounds.epoch()]:
+        assert [len(inner) for inner, _ in batches] == [2, 2, 2]
+        for (inner, outer), value in zip(batches, (2, 5, 7), strict=True):
+            assert (groups[inner] == value).all()
+            assert (groups[outer] != value).all()
+    with pytest.raises(ValueError, match="groups: at least two"):
+        group_tasks(torch.zeros(4))
 
 
 def test_endless_batches_cover_every_pass():

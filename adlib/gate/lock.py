@@ -12,7 +12,6 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from adlib.config import split_variant
 from adlib.errors import UserError
 
 RESULTS = "report/results.csv"
@@ -92,8 +91,8 @@ class Lock:
 
     def protocol(self, category: str, method: str) -> Protocol | None:
         """What an evaluation was made of, or None where the lock does not know it or is in two minds."""
-        # A method's numbers of shots are evaluated together.
-        evaluate = self._maker.get(f"outputs/evaluation/{category}/{split_variant(method)[0]}")
+        # A method's variants are evaluated together.
+        evaluate = self._maker.get(f"outputs/evaluation/{category}/{method.partition('/')[0]}")
         fetch = self._maker.get(f"outputs/fetch/{category}/manifest.csv")
         splits = f"outputs/contaminate/{category}.json"
         contaminate = self._maker.get(splits)

@@ -16,7 +16,15 @@ from torch import Tensor, nn
 
 from adlib.confidence import LossWindow, iqr_threshold, threshold_weights, weighted_mean, weighted_sum
 from adlib.device import mixed_precision
-from adlib.maml import JointBatches, ParamDict, TaskBatches, adapt, squared_norm
+from adlib.maml import (
+    JointBatches,
+    ParamDict,
+    TaskBatches,
+    adapt,
+    group_tasks,
+    split_tasks,
+    squared_norm,
+)
 from adlib.methods.epochs import Optimiser
 from adlib.progress import track
 from adlib.rng import torch_stream
@@ -63,10 +71,11 @@ class Learner(Protocol[Batch]):
 
 
 class Confidence(NamedTuple):
-    """What training says about its images: weights `(S,)` in [0, 1], the scores behind them, a log."""
+    """What training says about its images: weights `(S,)` in [0, 1], the scores behind them, t, a log."""
 
     weights: Tensor
     scores: Tensor
+    threshold: float
     log: list[dict[str, Any]]
 
 
@@ -81,6 +90,7 @@ def train_comet(
     name: str,
     batch_term: Callable[[ParamDict, Any], Tensor] | None = None,
     hard: bool = False,
+    groups: Tensor | None = None,
 ) -> Confidence:
     """Train a head by CoMet for a fixed number of epochs.
 
@@ -94,8 +104,9 @@ def train_comet(
         name: shown beside the progress bar.
         batch_term: a further loss of theta and a batch as a whole, added in both loops; None for CoMet.
         hard: weigh doubted images with 0, as other confident learning does (CoZAD Table 4).
+        groups: `(S,)` categories of the training images, a task each; None: `params.tasks` at random.
     """
-    rounds = _rounds(params, len(trust), torch_stream(seed, "comet", "tasks"))
+    rounds = _rounds(params, len(trust), groups, torch_stream(seed, "comet", "tasks"))
     # ||theta||^2 of eq. 6 takes the place of the optimiser's weight decay.
     decay = 0.0 if params.model_uncertainty else None
     optimiser = learner.optimiser(params.epochs * rounds.iterations, weight_decay=decay)
@@ -120,13 +131,16 @@ def train_comet(
     scores = learner.all_scores()
     threshold = _doubted_above(iqr_threshold(scores, kappa), params)
     weights = trust * threshold_weights(scores, threshold, params.floor, hard=hard)
-    return Confidence(weights, scores, log)
+    return Confidence(weights, scores, threshold, log)
 
 
-def _rounds(params: StrategyParams, samples: int, generator: torch.Generator) -> TaskBatches | JointBatches:
-    if params.meta_learning:
-        return TaskBatches(samples, params.tasks, params.batch_size, generator)
-    return JointBatches(samples, params.batch_size, generator)
+def _rounds(
+    params: StrategyParams, samples: int, groups: Tensor | None, generator: torch.Generator
+) -> TaskBatches | JointBatches:
+    if not params.meta_learning:
+        return JointBatches(samples, params.batch_size, generator)
+    tasks = split_tasks(samples, params.tasks, generator) if groups is None else group_tasks(groups)
+    return TaskBatches(tasks, params.batch_size, generator)
 
 
 def _doubted_above(threshold: float, params: StrategyParams) -> float:

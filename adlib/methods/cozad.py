@@ -1,11 +1,9 @@
 """CoZAD: CoMet's strategy over SimpleNet's head, with contrastive learning on the adapted features.
 
 `L_total = L_SCL + lambda_cont L_batch-cont` (CoZAD eq. 4) takes the place of `L_SCL` in both loops. `cozad`
-trains on the target's own images; `cozad-zero` is the paper's protocol: once on the normal images of an
-auxiliary dataset, and applied unchanged.
+trains on the target's own images; the paper's zero-shot protocol is `adlib.methods.cozad_zero`.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -14,10 +12,9 @@ from torch.nn import functional as F
 
 from adlib.contrastive import nn_contrastive_loss
 from adlib.errors import UserError
-from adlib.features.store import FeatureView, join_views
+from adlib.features.store import FeatureView
 from adlib.heads.simplenet import SimpleNet
 from adlib.maml import ParamDict
-from adlib.methods.auxiliary import AuxiliaryImages
 from adlib.methods.detector import Fit
 from adlib.methods.simplenet_head import Draw
 from adlib.methods.simplenet_learner import fit_by_comet
@@ -25,8 +22,14 @@ from adlib.rng import torch_stream
 from adlib.schema import ContrastiveParams, CozadSettings
 
 
-def fit_cozad(settings: CozadSettings, features: FeatureView, seed: int, device: torch.device) -> Fit:
-    """Train adaptor and discriminator by CoMet on the total loss."""
+def fit_cozad(
+    settings: CozadSettings,
+    features: FeatureView,
+    seed: int,
+    device: torch.device,
+    groups: Tensor | None = None,
+) -> Fit:
+    """Train adaptor and discriminator by CoMet on the total loss; `groups` are as in `train_comet`."""
     cozad, params = settings.cozad, settings.head
 
     def contrast(head: SimpleNet) -> BatchContrast:
@@ -36,15 +39,8 @@ def fit_cozad(settings: CozadSettings, features: FeatureView, seed: int, device:
     return fit_by_comet(
         cozad, params, settings.kappa, features, seed, device, name="cozad",
         batch_term=contrast if cozad.contrastive.lambda_cont > 0 else None, hard=cozad.hard_filtering,
+        groups=groups,
     )  # fmt: skip
-
-
-def fit_cozad_zero(
-    settings: CozadSettings, auxiliary: Mapping[str, AuxiliaryImages], seed: int, device: torch.device
-) -> Fit:
-    """Train on the normal images of all auxiliary categories together; their anomalies are not looked at."""
-    normals = join_views([images.normals for images in auxiliary.values()])
-    return fit_cozad(settings, normals, seed, device)
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,14 @@
 """The contract between methods and the rest: what a fit returns and how a fitted detector scores."""
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from adlib.device import mixed_precision
 from adlib.features.store import FeatureView
+from adlib.methods.image_confidence import ImageConfidence
 from adlib.progress import track
 
 SCORING_BATCH = 8
@@ -43,6 +44,7 @@ class Fit:
         train_scores: `(S,)` the confidence scores behind the weights.
         suspicion: `(S,)`, how suspect each training image is; higher is more so.
         log: one dict an epoch, for the report.
+        confidence: how to weigh an image that did not train; None for methods that trust all.
     """
 
     detector: Detector
@@ -50,6 +52,25 @@ class Fit:
     train_scores: Tensor | None = None
     suspicion: Tensor | None = None
     log: list[dict[str, Any]] = field(default_factory=list)
+    confidence: ImageConfidence | None = None
+
+
+@runtime_checkable
+class Doubting(Protocol):
+    """A detector that can say `D(q)` of patches `(B, N, D)`, as `(B, N)`; confidence is taken from that."""
+
+    def normality(self, patches: Tensor) -> Tensor: ...
+
+
+@torch.inference_mode()
+def image_weights(
+    detector: Detector, confidence: ImageConfidence, images: FeatureView, device: torch.device
+) -> Tensor:
+    """The weights that training would have given to images, `(T,)` on the CPU; ones if it doubts none."""
+    if not isinstance(detector, Doubting):
+        return torch.ones(len(images))
+    batches = images.batches(SCORING_BATCH, device)
+    return torch.cat([confidence.weight(detector.normality(batch)) for batch in batches]).cpu()
 
 
 @torch.inference_mode()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,10 +15,12 @@ from adlib.methods.afclip import fit_afclip, restore_afclip
 from adlib.methods.auxiliary import AuxiliaryImages
 from adlib.methods.comet_nf import fit_comet_nf
 from adlib.methods.comet_sn import fit_comet_sn
-from adlib.methods.cozad import fit_cozad, fit_cozad_zero
+from adlib.methods.cozad import fit_cozad
+from adlib.methods.cozad_zero import fit_cozad_zero
 from adlib.methods.detector import Detector, Fit
 from adlib.methods.differnet import fit_differnet
 from adlib.methods.flow_head import FlowDetector
+from adlib.methods.mutual import among_themselves, restore
 from adlib.methods.patchcore import PatchCore, fit_patchcore
 from adlib.methods.simplenet import fit_simplenet
 from adlib.methods.simplenet_head import SimpleNetDetector
@@ -62,6 +65,8 @@ class AuxiliaryMethod:
         few_shot: `(detector, patches (K, N, D) of K normal target images)` to a detector that compares with
             them; None for methods without shots.
         clip: whether its features are CLIP's tokens (stage `clip`) instead of patches (stage `features`).
+        transductive: `(detector, unlabelled test images, params, seed, device)` to a detector that compares
+            with them; None for methods without that variant.
     """
 
     settings: Callable[[Params], Any]
@@ -69,6 +74,7 @@ class AuxiliaryMethod:
     from_state: Callable[[dict[str, Tensor]], Detector]
     few_shot: Callable[[Any, Tensor], Detector] | None = None
     clip: bool = False
+    transductive: Callable[[Any, FeatureView, Params, int, torch.device], Detector] | None = None
 
 
 AUXILIARY_METHODS = {
@@ -81,5 +87,24 @@ AUXILIARY_METHODS = {
     "afclip": AuxiliaryMethod(
         lambda p: p.afclip, fit_afclip, restore_afclip, TokenDetector.with_shots, clip=True
     ),
-    "cozad-zero": AuxiliaryMethod(lambda p: p.cozad, fit_cozad_zero, SimpleNetDetector.from_state),
+    "cozad-zero": AuxiliaryMethod(
+        lambda p: p.cozad_zero,
+        fit_cozad_zero,
+        restore,
+        transductive=lambda detector, images, p, seed, device: among_themselves(
+            detector, images, p.methods.cozad_zero.transductive, seed, device
+        ),
+    ),
 }
+
+
+def on_clip(method: str) -> bool:
+    """Whether a method's features are CLIP's tokens."""
+    return method in AUXILIARY_METHODS and AUXILIARY_METHODS[method].clip
+
+
+def features_folder(outputs: Path, category: str, method: str) -> Path:
+    """Where a method's kind of features of a category lies below `outputs`, the target's or the auxiliary."""
+    if on_clip(method):
+        return outputs / "clip" / category / method
+    return outputs / "features" / category

@@ -24,9 +24,13 @@ class SimpleNetDetector:
     head: SimpleNet
 
     @torch.inference_mode()
+    def normality(self, patches: Tensor) -> Tensor:
+        """`D(q)` of `(B, N, D)` with the running batch statistics: `(B, N)`."""
+        return self.head.eval()(patches)
+
     def score(self, patches: Tensor) -> Scores:
-        """Score `(B, N, D)` with the running batch statistics."""
-        patch = anomaly_score(self.head.eval()(patches))
+        """Score `(B, N, D)`."""
+        patch = anomaly_score(self.normality(patches))
         return Scores(patch.amax(dim=1), patch)
 
     def state(self) -> dict[str, Tensor]:

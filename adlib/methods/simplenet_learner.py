@@ -1,6 +1,5 @@
 """SimpleNet's head as CoMet trains it: what CoMet-SN and CoZAD share (CoMet 4.5, CoZAD 4.4)."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -10,11 +9,12 @@ from torch.func import functional_call
 
 from adlib.confidence import weighted_mean
 from adlib.features.store import FeatureView
-from adlib.heads.simplenet import SimpleNet, hinge, patch_losses
+from adlib.heads.simplenet import SimpleNet, patch_losses
 from adlib.maml import ParamDict
 from adlib.methods.comet import train_comet
 from adlib.methods.detector import Fit
 from adlib.methods.epochs import ScheduledOptimiser
+from adlib.methods.image_confidence import ImageConfidence, confidence_score
 from adlib.methods.prior import density_prior, no_prior
 from adlib.methods.simplenet_head import (
     Draw,
@@ -77,9 +77,7 @@ class SimpleNetLearner:
 
     def _confidence(self, normality: Tensor) -> Tensor:
         """`(B, P)` to `(B,)`."""
-        losses = hinge(normality, self.params.margin)
-        kept = math.ceil(self.worst * losses.shape[1])
-        return (losses if kept == losses.shape[1] else losses.topk(kept, dim=1).values).mean(dim=1)
+        return confidence_score(normality, self.params.margin, self.worst)
 
     def optimiser(self, steps: int, *, weight_decay: float | None) -> ScheduledOptimiser:
         """The head's own, with its two rates."""
@@ -98,6 +96,7 @@ def fit_by_comet(
     name: str,
     batch_term: Callable[[SimpleNet], BatchTerm] | None = None,
     hard: bool = False,
+    groups: Tensor | None = None,
 ) -> Fit:
     """Train adaptor and discriminator by CoMet.
 
@@ -111,12 +110,14 @@ def fit_by_comet(
         name: shown beside the progress bar.
         batch_term: makes a further loss of the batch for the fresh head; None for CoMet-SN.
         hard: leave doubted images out instead of weighing them (`adlib.methods.comet.train_comet`).
+        groups: `(S,)` categories of the training images, likewise.
 
     Raises:
         UserError: too few training images.
     """
-    # The prior compares an image with at least two others, and no task may be empty.
-    batch_size = check_trainable(features, comet.batch_size, at_least=max(3, comet.tasks))
+    # Quartiles need two images, the prior compares one with two others, and no task may be empty.
+    fewest = max(2, 3 * comet.prior.enabled, comet.tasks * comet.meta_learning)
+    batch_size = check_trainable(features, comet.batch_size, at_least=fewest)
     head = new_head(params, features, seed, device)
     if comet.prior.enabled:
         prior = density_prior(comet.prior, kappa, comet.floor, features, head.mean, head.std, seed)
@@ -134,6 +135,7 @@ def fit_by_comet(
         name=name,
         batch_term=None if batch_term is None else batch_term(head),
         hard=hard,
+        groups=groups,
     )
     return Fit(
         SimpleNetDetector(head.eval()),
@@ -141,4 +143,7 @@ def fit_by_comet(
         trained.scores,
         suspicion=prior.suspicion if comet.prior.enabled else trained.scores,
         log=trained.log,
+        confidence=ImageConfidence(trained.threshold, params.margin, comet.confidence_patches, comet.floor)
+        if comet.data_uncertainty
+        else None,
     )

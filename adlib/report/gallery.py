@@ -15,11 +15,12 @@ from adlib.data.manifest import Label, Sample
 from adlib.fits import FitScores
 from adlib.io import write_json
 from adlib.report.pictures import draw_outline, encode, overlay, shrink, shrink_mask, stretch
-from adlib.scoring import pixel_maps
+from adlib.scoring import patch_box, pixel_maps
 
 GROUPS = ("hits", "misses", "false_alarms", "suspects")
 EXAMPLES = 4  # of each kind
 SUSPECTS = 6  # training images
+BOXES = 20  # patches of an example, the worst
 # Colours run from the median to this quantile of the patch scores of normal test images: brightest means
 # "as abnormal as 1 patch in 1000 of normal images, or more". One scale a category and method. Where no test
 # image is normal, of all of them: most of their patches are.
@@ -100,13 +101,15 @@ def write_gallery(
     for group, chosen in choose(scores.image, anomalous).items():
         for i, heat in zip(chosen, heat_maps(scores.patch[chosen]), strict=True):
             rgb, mask = frame(scores.test[i]), None if masks is None else masks[i]
-            pictures.append(panels(rgb, heat, mask))
+            likest = evidence(scores, int(i), scale, samples)
+            others = [shrink(frame(scores.train[scores.likest.nearest[i, 0]]))] if scores.likest else []
+            pictures.append(np.concatenate([panels(rgb, heat, mask), *others], axis=1))
             score = float(scores.image[i])
             # How far the image is on the wrong (or right) side, in numbers that all methods share.
             others = scores.image[anomalous != anomalous[i]]
             above = float((others < score).mean()) if others.size else None
             measured = {"score": score, "above": above, "mask": mask is not None and bool(mask.any())}
-            entries.append((group, describe(scores.test[i]) | measured))
+            entries.append((group, describe(scores.test[i]) | measured | likest))
     if scores.suspects is not None and scores.weight is not None and scores.suspicion is not None:
         found = scores.suspects
         for i, heat, nearest in zip(
@@ -126,6 +129,28 @@ def write_gallery(
         groups[group].append(entry | {"jpeg": jpeg})
     fit = {"noise": training_set.noise, "seed": training_set.seed}
     write_json(path, fit | {"scale": scale, "groups": groups})
+
+
+def evidence(
+    scores: FitScores, image: int, scale: Mapping[str, Any] | None, samples: Mapping[str, Sample]
+) -> dict[str, Any]:
+    """Why a test image has its score: its anomalous patches, what they are like, and its confidence.
+
+    Patches are boxes in pixels of the frame, the most anomalous first: those beyond the colour scale.
+    """
+    found: dict[str, Any] = {"patches": [], "nearest": []}
+    if scores.grid is not None and scale is not None:
+        patch = scores.patch[image]
+        worst = [int(p) for p in np.argsort(-patch, kind="stable")[:BOXES] if patch[p] > scale["high"]]
+        found["patches"] = [
+            {"box": patch_box(p, scores.grid, scores.image_size), "score": float(patch[p])} for p in worst
+        ]
+    if scores.likest is not None:
+        like = scores.likest
+        found["nearest"] = [samples[scores.train[j]].path for j in like.nearest[image]]
+        found["distance"] = [float(d) for d in like.distance[image]]
+        found["weight"] = float(like.weight[image])
+    return found
 
 
 def panels(rgb: np.ndarray, heat: np.ndarray | None, mask: np.ndarray | None) -> np.ndarray:

@@ -102,8 +102,14 @@ def _evaluation(out: Path, category: str, method: str, splits: Splits, *, pixels
 
 
 def _gallery(method: str, splits: Splits) -> dict:
-    wide, widest = encode([np.full((PANEL, n * PANEL, 3), 90, dtype=np.uint8) for n in (2, 5)], 10**6)
+    blank = [np.full((PANEL, n * PANEL, 3), 90, dtype=np.uint8) for n in (2, 3, 5)]
+    wide, wider, widest = encode(blank, 10**6)
     test = {"id": "t01", "path": "t01.png", "score": 1.0, "above": 0.25, "mask": False, "jpeg": wide}
+    test |= {"patches": [], "nearest": []}
+    if method == "comet-sn":
+        patches = [{"box": [0, 0, 8, 8], "score": 2.0}] * 7
+        like = {"nearest": ["n07.png", "n08.png"], "distance": [4.25, 5.0], "weight": 0.31}
+        test |= {"jpeg": wider, "patches": patches, **like}
     crack, good = test | {"defect": "crack", "anomalous": True}, test | {"defect": "good", "anomalous": False}
     injected = {"id": "a00", "path": "a00.png", "defect": "crack", "anomalous": True}
     worst = injected | {"weight": 0.1, "suspicion": 3.0, "nearest": ["n00.png"] * 3, "jpeg": widest}

@@ -14,7 +14,7 @@ from PIL import Image
 
 from adlib.data.contaminate import TrainingSet
 from adlib.data.manifest import Label, Sample
-from adlib.fits import FitScores, Suspects
+from adlib.fits import FitScores, Likest, Suspects
 from adlib.io import read_json
 from adlib.report import gallery
 from adlib.report.gallery import EXAMPLES, choose, panels, reference_fit, write_gallery
@@ -167,6 +167,24 @@ def test_gallery_shows_suspects_with_their_evidence_and_whether_they_were_inject
     assert (worst[0]["weight"], worst[0]["suspicion"]) == (pytest.approx(0.3), 7)
     assert worst[0]["nearest"] == ["r0.png", "r2.png", "r1.png"]
     assert picture(worst[0]).size == (5 * PANEL, PANEL), "image, heat map and three images like it"
+
+
+def test_examples_show_their_patches_and_what_they_are_like(tmp_path: Path):
+    made = make_scores(tmp_path, weights=True, masked=True)
+    nearest = np.tile([2, 5, 0], (6, 1))
+    like = Likest(nearest, np.tile([1.5, 2.5, 4.0], (6, 1)), np.linspace(0.1, 0.6, 6))
+    groups = write(tmp_path, made | {"scores": replace(made["scores"], likest=like)})["groups"]
+    best = groups["hits"][0]
+    assert best["nearest"] == ["r2.png", "r5.png", "r0.png"]
+    assert best["distance"] == [1.5, 2.5, 4.0]
+    assert best["weight"] == pytest.approx(0.1)
+    corner, *others = best["patches"]
+    score = pytest.approx(float(made["scores"].patch[0, 0]))
+    assert corner == {"box": [0, 0, SIZE // 4, SIZE // 4], "score": score}
+    normal = made["scores"].patch[3:]
+    assert all(patch["score"] > np.quantile(normal, 0.999) for patch in others)
+    assert len(others) < 5
+    assert picture(best).size == (3 * PANEL, PANEL), "image, heat map and the image like it"
 
 
 def test_without_a_grid_the_picture_takes_the_place_of_the_map(tmp_path: Path):

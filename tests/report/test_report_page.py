@@ -122,6 +122,8 @@ def test_pictures_of_every_method_and_weights_where_there_are_any(page: Page):
     assert (len(tests), len(training)) == (2 * 3 * 12, 2 * 6)
     assert "injected: crack , suspicion 3, weight 0.1" in page.text
     assert page.text.count("Found: the highest-scored anomalies") == 6
+    assert page.text.count("weight 0.31, 7 anomalous patches, most like n07.png (distance 4.25)") == 2 * 12
+    assert sum(a["alt"].endswith("and the training image most like it") for a in tests) == 2 * 12
 
 
 def test_page_says_so_where_no_method_weighs(params, tmp_path: Path):
