@@ -17,7 +17,7 @@ from adlib.config import TRANSDUCTIVE, Params, split_variant
 from adlib.data.contaminate import TrainingSet, read_splits
 from adlib.data.manifest import DataError, Sample, read_manifest
 from adlib.device import resolve_device
-from adlib.features.store import open_features
+from adlib.features.opening import open_rows
 from adlib.fits import INFO, seed_name
 from adlib.io import atomic_directory, read_json, write_json
 from adlib.methods.detector import Detector, score_images
@@ -56,8 +56,9 @@ def apply_auxiliary(
         DataError: an image of the target was trained on, or a training set is smaller than the shots.
     """
     device = resolve_device(params.device)
-    samples = {sample.id: sample for sample in read_manifest(manifest)}
-    opened, plan = open_features(features), read_splits(splits)
+    listed, plan = read_manifest(manifest), read_splits(splits)
+    samples = {sample.id: sample for sample in listed}
+    (opened,) = open_rows(params, params.dataset, [(features, listed)], device)
     entry = AUXILIARY_METHODS[method]
     detectors: dict[int, Detector] = {}
     trained: dict[int, dict[str, Any]] = {}

@@ -17,7 +17,7 @@ from adlib.data.manifest import Label, read_manifest
 from adlib.errors import UserError
 from adlib.io import read_json
 
-MAY_SEE_LABELS = re.compile(r"contaminate|train-auxiliary|evaluate(-[a-z]+)?")
+MAY_SEE_LABELS = re.compile(r"contaminate|train-(auxiliary|clip)|evaluate(-[a-z]+)?")
 SEALED = (("outputs", "fetch"), ("outputs", "auxiliary", "fetch"))
 SHOWN = 10  # images of a leak
 
@@ -100,7 +100,7 @@ def check_stages(dvc_yaml: Path) -> None:
     if strangers:
         raise LeakError(
             f"{dvc_yaml}: {', '.join(strangers)} depends on the sealed labels; only contaminate, "
-            "train-auxiliary and evaluate may: name the single files it needs in its deps"
+            "train-auxiliary, train-clip and evaluate may: name the single files it needs in its deps"
         )
 
 

@@ -17,7 +17,8 @@ from adlib.data.images import image_size, read_mask, resize_mask
 from adlib.data.layouts import dataset_root
 from adlib.data.manifest import Label, Sample, read_labels, read_manifest
 from adlib.device import resolve_device
-from adlib.features.store import Features, open_features
+from adlib.features.opening import open_rows
+from adlib.features.store import Features
 from adlib.fits import INFO, TIME, seed_name
 from adlib.imports import code_version
 from adlib.io import atomic_directory, write_json
@@ -57,7 +58,7 @@ class AuxiliarySource:
         if info.grid is None or not any(self.labels[id].mask for id in ids):
             return AuxiliaryImages(view, anomalous, None)
         root = dataset_root(dataset.name, dataset.root, dataset.version)
-        masks = np.zeros((len(ids), view.patches), dtype=bool)
+        masks = np.zeros((len(ids), info.grid[0] * info.grid[1]), dtype=bool)
         for row, sample in zip(masks, self.samples, strict=True):
             mask = self.labels[sample.id].mask
             if mask:
@@ -117,12 +118,12 @@ def train_auxiliary(params: Params, method: str, outputs: Path, out: Path, timin
     Args:
         params: the whole of params.yaml.
         method: a key of `AUXILIARY_METHODS`.
-        outputs: the auxiliary set's folder of `fetch` and `features`.
+        outputs: the auxiliary set's folder of `fetch`, `features` and `clip`.
         out: folder to write; a subfolder a seed.
         timing: JSON file to write; seconds a seed.
     """
     device = resolve_device(params.device)
-    sources = {category: _open(outputs, category) for category in params.auxiliary.categories}
+    sources = open_sources(params, method, outputs, device)
     seconds: dict[str, Any] = {}
     with atomic_directory(out) as temporary:
         for seed in params.seeds:
@@ -136,9 +137,19 @@ def train_auxiliary(params: Params, method: str, outputs: Path, out: Path, timin
     write_json(timing, seconds)
 
 
-def _open(outputs: Path, category: str) -> AuxiliarySource:
-    fetched = outputs / "fetch" / category
-    labels = read_labels(fetched / "labels.csv")
-    return AuxiliarySource(
-        read_manifest(fetched / "manifest.csv"), labels, open_features(outputs / "features" / category)
-    )
+def open_sources(
+    params: Params, method: str, outputs: Path, device: torch.device
+) -> dict[str, AuxiliarySource]:
+    """Manifest, labels and the method's kind of features of every auxiliary category."""
+    clip = AUXILIARY_METHODS[method].clip
+    fetched = {category: outputs / "fetch" / category for category in params.auxiliary.categories}
+    samples = {category: read_manifest(folder / "manifest.csv") for category, folder in fetched.items()}
+    folders = [
+        (outputs / "clip" / category / method if clip else outputs / "features" / category, manifest)
+        for category, manifest in samples.items()
+    ]
+    features = open_rows(params, params.auxiliary, folders, device)
+    return {
+        category: AuxiliarySource(samples[category], read_labels(folder / "labels.csv"), rows)
+        for (category, folder), rows in zip(fetched.items(), features, strict=True)
+    }

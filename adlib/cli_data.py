@@ -137,11 +137,15 @@ def fetch(
 
 
 @app.command()
-def add(source: Annotated[str, typer.Argument(help="a folder, an address or a bucket")]) -> None:
-    """Let DVC import SOURCE as `data` and follow it: writes data.dvc, unfrozen."""
+def add(
+    source: Annotated[str, typer.Argument(help="a folder, a bucket, an archive or an archive's address")],
+    sha256: Annotated[str | None, typer.Option(help="of an archive on the web")] = None,
+) -> None:
+    """Make SOURCE the DVC output `data`: `dvc repro` follows a folder or bucket, an archive is unpacked."""
     from adlib.data.add import add as add_to_dvc
 
-    _console().print(f"{add_to_dvc(source)} written; `dvc repro` now follows {source}", markup=False)
+    file = add_to_dvc(source, sha256=sha256)
+    _console().print(f"{file} written for {source}; params.yaml: dataset.root: data", markup=False)
 
 
 @app.command()

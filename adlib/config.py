@@ -16,17 +16,15 @@ from ruamel.yaml.error import YAMLError
 
 from adlib.errors import UserError
 from adlib.schema import (
-    AfTokensParams,
     AuxiliaryParams,
     BackboneParams,
     Block,
+    ClipParams,
     CometNfSettings,
     CometParams,
     CometSettings,
     CozadParams,
     CozadSettings,
-    CozadZeroParams,
-    CozadZeroSettings,
     DatasetParams,
     FlowHead,
     GradientMapsParams,
@@ -36,6 +34,13 @@ from adlib.schema import (
     StrategyParams,
     ThresholdParams,
     ViewParams,
+)
+from adlib.schema_auxiliary import (
+    AfClipParams,
+    AfClipSettings,
+    AfTokensParams,
+    CozadZeroParams,
+    CozadZeroSettings,
     ZeroShotParams,
 )
 
@@ -54,19 +59,21 @@ class MethodsParams(Block):
     confident: tuple[Literal["comet-sn", "cozad"], ...]
     flow: tuple[Literal["differnet", "comet-nf"], ...]
     auxiliary: tuple[Literal["af-tokens", "cozad-zero"], ...]
+    clip: tuple[Literal["afclip"], ...]
     simplenet: SimpleNetHead
     patchcore: PatchCoreParams
     comet_sn: Annotated[CometParams, Field(alias="comet-sn")]
     cozad: CozadParams
     cozad_zero: Annotated[CozadZeroParams, Field(alias="cozad-zero")]
     af_tokens: Annotated[AfTokensParams, Field(alias="af-tokens")]
+    afclip: AfClipParams
     differnet: FlowHead
     comet_nf: Annotated[StrategyParams, Field(alias="comet-nf")]
 
     @property
     def names(self) -> tuple[str, ...]:
         """Every method that runs, in report order; a few-shot variant has a name of its own."""
-        tried = (name for method in self.auxiliary for name in self.variants(method))
+        tried = (name for method in (*self.auxiliary, *self.clip) for name in self.variants(method))
         return (*self.plain, *self.confident, *self.flow, *tried)
 
     def variants(self, method: str) -> tuple[str, ...]:
@@ -77,7 +84,8 @@ class MethodsParams(Block):
 
     def shots(self, method: str) -> tuple[int, ...]:
         """How many normal images of the target an auxiliary method sees, one entry a variant."""
-        return self.af_tokens.shots if method == "af-tokens" else (0,)
+        few_shot = {"af-tokens": self.af_tokens.shots, "afclip": self.afclip.shots}
+        return few_shot.get(method, (0,))
 
 
 TRANSDUCTIVE = "transductive"  # the variant that sees all test images at once
@@ -109,6 +117,7 @@ class Params(Block):
     backbone: BackboneParams
     views: ViewParams
     gradient_maps: GradientMapsParams
+    clip: ClipParams
     methods: MethodsParams
 
     @property
@@ -132,6 +141,12 @@ class Params(Block):
         """Everything that the method `comet-nf` depends on."""
         return CometNfSettings(kappa=self.kappa, comet=self.methods.comet_nf, head=self.methods.differnet)
 
+    @property
+    def afclip(self) -> AfClipSettings:
+        """Everything that the method `afclip` depends on; its fit is the same for all shots."""
+        afclip = self.methods.afclip.model_copy(update={"shots": (0,)})
+        return AfClipSettings(clip=self.clip, afclip=afclip)
+
     @model_validator(mode="after")
     def _no_repetition(self) -> Self:
         for key, values in {
@@ -146,16 +161,17 @@ class Params(Block):
                 raise ValueError(f"{key}: every entry may stand once, got {list(values)}")
         if not self.methods.names:
             raise ValueError(
-                "methods: plain, confident, flow and auxiliary are empty; name at least one method"
+                "methods: plain, confident, flow, auxiliary and clip are empty; name at least one method"
             )
         if self.gradient_maps.rotations > self.views.count:
             raise ValueError(
                 f"gradient_maps.rotations: at most views.count = {self.views.count}, "
                 f"got {self.gradient_maps.rotations}"
             )
-        if self.methods.auxiliary and not self.auxiliary.categories:
+        taught = (*self.methods.auxiliary, *self.methods.clip)
+        if taught and not self.auxiliary.categories:
             raise ValueError(
-                f"auxiliary.categories: {', '.join(self.methods.auxiliary)} trains on them, got []; "
+                f"auxiliary.categories: {', '.join(taught)} trains on them, got []; "
                 "name at least one (samples has brushed, terrazzo and weave)"
             )
         return self

@@ -46,6 +46,7 @@ def check_all() -> Iterator[Finding]:
         ("device", _device),
         ("data", _data),
         ("weights", _weights),
+        *([("clip", _clip)] if params.methods.clip else []),
         ("store", _store),
         ("pipeline", _pipeline),
     ]
@@ -107,6 +108,19 @@ def _weights(params: Params) -> Finding:
     backbone = load_backbone(params.backbone, resolve_device("cpu"))
     return Finding(
         "weights", True, f"{params.backbone.name}, {params.backbone.weights}, {backbone.weights_sha256[:12]}"
+    )
+
+
+def _clip(params: Params) -> Finding:
+    import torch
+
+    from adlib.features.clip_rows import chosen_blocks, open_clip_tower
+
+    clip, blocks = open_clip_tower(params.clip, torch.device("cpu")), chosen_blocks(params.clip)
+    activation = "QuickGELU" if clip.quick_gelu else "GELU"
+    taps = ", ".join(map(str, blocks))
+    return Finding(
+        "clip", True, f"{params.clip.name}, {clip.weights_sha256[:12]}, {activation}, blocks {taps}"
     )
 
 

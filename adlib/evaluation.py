@@ -1,7 +1,7 @@
 """Stage `evaluate`: raw scores meet the sealed labels; nothing learned here flows back into training."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,11 @@ class TestSet:
     masks: np.ndarray | None
     vanished: int
 
+    @property
+    def ranked(self) -> bool:
+        """Whether there are normal images too; without them no image metric is defined, but pixel metrics."""
+        return not self.labels.all()
+
 
 def evaluate(
     params: Params,
@@ -77,7 +82,8 @@ def evaluate(
     measured, thresholds, rows, defects = [], [], [], []
     with atomic_directory(out) as temporary:
         for training_set in plan.training_sets:
-            scores = load_scores(fits / training_set.name)
+            # One frame for all methods, whatever size their networks see.
+            scores = replace(load_scores(fits / training_set.name), image_size=params.image_size)
             if maps is not None:
                 scores = with_maps(scores, maps / training_set.name, params.image_size)
             if (scores.test, scores.calibration) != (plan.test, training_set.calibration):
@@ -87,7 +93,7 @@ def evaluate(
             measured.extend(
                 fit | {"metric": metric, "value": value} for metric, value in measure(scores, test).items()
             )
-            if scores.threshold is not None:
+            if test.ranked and scores.threshold is not None:
                 thresholds.append(fit | threshold_met(scores.threshold, scores.image, test.labels))
             defects.extend(defect_rows(training_set, scores, test))
             rows.extend(image_rows(training_set, scores, samples, labels))
@@ -122,14 +128,15 @@ def load_test_set(
     """Labels and masks of the test images; masks follow the images into the square frame.
 
     Raises:
-        DataError: all test images have one label, so that no ranking metric is defined.
+        DataError: all test images are normal, or all are anomalous and without masks: nothing can be ranked.
     """
     anomalous = np.array([labels[id].anomalous for id in ids])
-    if anomalous.all() or not anomalous.any():
-        kind = "anomalous" if anomalous.all() else "normal"
+    masked = any(labels[id].mask for id in ids)
+    if not anomalous.any() or (anomalous.all() and not masked):
+        kind = "anomalous, and without masks" if anomalous.all() else "normal"
         raise DataError(f"the test set's {len(ids)} images are all {kind}; both kinds are needed")
     defects = np.array([labels[id].defect for id in ids])
-    if not any(labels[id].mask for id in ids):
+    if not masked:
         return TestSet(anomalous, defects, None, 0)
     masks = np.zeros((len(ids), size, size), dtype=bool)
     for mask, id in zip(masks, ids, strict=True):
@@ -141,9 +148,11 @@ def load_test_set(
 
 def measure(scores: FitScores, test: TestSet) -> dict[str, float]:
     """Image metrics, those at a threshold if there is one, and pixel metrics where masks and maps are."""
-    found = image_metrics(scores.image, test.labels)
-    found["image_fpr95"] = fpr_at_tpr(scores.image, test.labels, 0.95)
-    if scores.threshold is not None:
+    found: dict[str, float] = {}
+    if test.ranked:
+        found |= image_metrics(scores.image, test.labels)
+        found["image_fpr95"] = fpr_at_tpr(scores.image, test.labels, 0.95)
+    if test.ranked and scores.threshold is not None:
         flagged = exceeds(scores.image, scores.threshold.threshold)
         precision, recall, f1 = precision_recall_f1(flagged, test.labels, 1)
         found |= {"image_precision": precision, "image_recall": recall, "image_f1": f1}
@@ -169,6 +178,8 @@ def threshold_met(threshold: Threshold, scores: np.ndarray, labels: np.ndarray) 
 
 def defect_rows(training_set: TrainingSet, scores: FitScores, test: TestSet) -> list[list[str]]:
     """One row a kind of defect: its images against all normal ones, and the share of them that is flagged."""
+    if not test.ranked:
+        return []
     rows = []
     for defect in sorted(set(test.defects[test.labels])):
         own = test.defects == defect

@@ -14,18 +14,20 @@ import torch
 from PIL import Image
 
 from adlib.ahead import read_ahead
-from adlib.data.images import ImageError, read_rgb, resize_rgb, sha256_file
+from adlib.data.images import ImageError, read_rgb, sha256_file
 from adlib.data.layouts.files import SUFFIXES
 from adlib.device import mixed_precision, resolve_device, to_device
 from adlib.errors import UserError
-from adlib.features.backbones import Backbone, WeightsError, load_backbone
-from adlib.features.build import embed_images
+from adlib.features.build import patch_recipe
+from adlib.features.clip_rows import token_recipe
+from adlib.features.rows import Recipe
+from adlib.features.weights import WeightsError
 from adlib.fits import INFO, load_threshold
 from adlib.io import atomic_path, read_json, write_csv, write_json
 from adlib.methods.detector import Detector
 from adlib.progress import track
 from adlib.report.pictures import overlay, stretch
-from adlib.schema import BackboneParams
+from adlib.schema import BackboneParams, ClipParams
 from adlib.scoring import pixel_maps
 from adlib.threshold import Threshold, exceeds
 from adlib.training import load_detector
@@ -55,13 +57,22 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Model:
-    """A fit's folder, ready to score images; `heat_scale` are the scores at the ends of the colour scale."""
+    """A fit's folder, ready to score images.
+
+    Attributes:
+        detector: the fitted method.
+        recipe: how training made features of images.
+        device: of the detector.
+        image_size: side of the square frame in pixels.
+        grid: rows and columns of patches.
+        threshold: None for a model without calibration images.
+        heat_scale: the scores at the ends of the colour scale.
+    """
 
     detector: Detector
-    backbone: Backbone
-    params: BackboneParams
+    recipe: Recipe[np.ndarray]
+    device: torch.device
     image_size: int
-    keep_aspect: bool
     grid: tuple[int, int]
     threshold: Threshold | None
     heat_scale: tuple[float, float] | None
@@ -69,9 +80,8 @@ class Model:
     @torch.inference_mode()
     def score(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Scores of images `(B, S, S, 3)` uint8, embedded as training did: image `(B,)`, patch `(B, N)`."""
-        device = self.backbone.device
-        rows = to_device(embed_images(self.backbone, self.params, images), device).float()
-        with mixed_precision(device):
+        rows = to_device(self.recipe.embed(list(images)), self.device).float()
+        with mixed_precision(self.device):
             scores = self.detector.score(rows)
         return scores.image.float().cpu().numpy(), scores.patch.float().cpu().numpy()
 
@@ -106,29 +116,40 @@ def load_model(folder: str | Path, device: torch.device, weights: str | None = N
             f"{folder}: this fit does not say how to turn an image into patch features (a method without "
             "patches, or an older fit); predict with a method that has patches, or rerun `dvc repro`"
         )
-    # Through JSON, as params.yaml is read: a list then becomes a tuple.
-    params = BackboneParams.model_validate_json(json.dumps(info["embedding"]["backbone"]))
-    if weights is not None:
-        params = params.model_copy(update={"weights": weights, "sha256": _file_hash(weights)})
-    backbone = load_backbone(params, device)
-    if backbone.weights_sha256 != info["weights_sha256"]:
+    recipe = _recipe(info, device, weights)
+    found = recipe.info["weights_sha256"]
+    if found != info["weights_sha256"]:
+        described = info["embedding"]
+        named = weights or (described.get("clip") or described["backbone"])["weights"]
         raise WeightsError(
-            f"{folder}: was trained on backbone weights {info['weights_sha256'][:12]}…, but "
-            f"weights={params.weights} now gives {backbone.weights_sha256[:12]}…; name the right file with "
-            "--weights, or install the package version of training"
+            f"{folder}: was trained on backbone weights {info['weights_sha256'][:12]}…, but weights={named} "
+            f"now gives {found[:12]}…; name the right file with --weights, or install the package version of "
+            "training"
         )
     rows, columns = info["grid"]
     heat = info["heat_scale"]
     return Model(
         load_detector(folder, device),
-        backbone,
-        params,
+        recipe,
+        device,
         info["image_size"],
-        info["embedding"]["keep_aspect"],
         (rows, columns),
         load_threshold(folder),
         None if heat is None else (heat[0], heat[1]),
     )
+
+
+def _recipe(info: dict[str, Any], device: torch.device, weights: str | None) -> Recipe[np.ndarray]:
+    """How training embedded images, with the weights from where they are now."""
+    described = info["embedding"]
+    kind = "clip" if "clip" in described else "backbone"
+    moved = {} if weights is None else {"weights": weights, "sha256": _file_hash(weights)}
+    block = json.dumps(described[kind] | moved)  # as params.yaml is read: a list then becomes a tuple
+    keep_aspect = described["keep_aspect"]
+    if kind == "clip":
+        return token_recipe(ClipParams.model_validate_json(block), keep_aspect=keep_aspect, device=device)
+    params = BackboneParams.model_validate_json(block)
+    return patch_recipe(params, image_size=info["image_size"], keep_aspect=keep_aspect, device=device)
 
 
 def predict(
@@ -210,11 +231,11 @@ def _frames(paths: list[str], model: Model) -> Iterator[list[Frame]]:
 
     def read(path: str) -> Frame:
         try:
-            return Frame(path, resize_rgb(read_rgb(path), model.image_size, model.keep_aspect), None)
+            return Frame(path, model.recipe.frame(read_rgb(path)), None)
         except ImageError as error:
             return Frame(path, None, str(error))
 
-    return read_ahead(paths, model.params.batch_size, read)
+    return read_ahead(paths, model.recipe.block, read)
 
 
 def _draw(out: Path, names: Sequence[str], frames: np.ndarray, patch: np.ndarray, model: Model) -> None:
@@ -235,7 +256,7 @@ def _write(out: Path, rows: list[Prediction], pictures: dict[int, str], model: M
     write_csv(out / "predictions.csv", [f.name for f in fields(Prediction)], cells)
     described: dict[str, Any] = {
         "model": folder.name,
-        "weights_sha256": model.backbone.weights_sha256,
+        "weights_sha256": model.recipe.info["weights_sha256"],
         "threshold": None if model.threshold is None else asdict(model.threshold),
         "heat_scale": model.heat_scale,
         "predictions": [asdict(row) | {"heatmap": pictures.get(i)} for i, row in enumerate(rows)],

@@ -1,4 +1,7 @@
-"""The blocks of params.yaml: every knob, its type and its bounds. `adlib.config` puts them together."""
+"""The blocks of params.yaml: every knob, its type and its bounds. `adlib.config` puts them together.
+
+Those of methods that train on an auxiliary set are in `adlib.schema_auxiliary`.
+"""
 
 from typing import Annotated, Literal
 
@@ -21,7 +24,7 @@ DatasetName = Literal[
 ]  # fmt: skip
 
 
-def _odd(number: int) -> int:
+def odd(number: int) -> int:
     if number % 2 == 0:
         raise ValueError("should be odd")
     return number
@@ -34,9 +37,9 @@ class Block(BaseModel):
 
 
 def _increasing(levels: tuple[int, ...]) -> tuple[int, ...]:
-    """timm returns levels in the network's order whatever is asked: two lists would name one result."""
+    """Levels and blocks come in the network's order whatever is asked: two lists would name one result."""
     if list(levels) != sorted(set(levels)):
-        raise ValueError("must increase (the finest level first)")
+        raise ValueError("must increase (the first of the network first)")
     return levels
 
 
@@ -93,7 +96,7 @@ class NetworkParams(Block):
 class BackboneParams(NetworkParams):
     """SimpleNet's patch embedding on two or more levels of a network."""
 
-    patch_size: Annotated[int, Field(ge=1, le=15), AfterValidator(_odd)]
+    patch_size: Annotated[int, Field(ge=1, le=15), AfterValidator(odd)]
     pretrain_dim: Count | None
     target_dim: Count | None
     batch_size: Count
@@ -115,6 +118,18 @@ class GradientMapsParams(Block):
     rotations: Annotated[int, Field(ge=0)]
     cells: Annotated[int, Field(ge=4, le=512)]
     batch_size: Count
+
+
+class ClipParams(Block):
+    """A frozen CLIP model, and which of its tokens are kept (`adlib.features.clip_rows`)."""
+
+    name: Annotated[str, Field(min_length=1)]
+    weights: Annotated[str, Field(min_length=1)] | None
+    sha256: Sha256 | None
+    image_size: Annotated[int, Field(ge=32, le=2048)]
+    blocks: Annotated[tuple[Count, ...], Field(min_length=1), AfterValidator(_increasing)] | None
+    batch_size: Count
+    max_gb: NonNegative
 
 
 class SimpleNetHead(Block):
@@ -230,53 +245,6 @@ class CozadSettings(Block):
     kappa: float
     cozad: CozadParams
     head: SimpleNetHead
-
-
-class ZeroShotParams(Block):
-    """What is particular to CoZAD on an auxiliary set; all else is `CozadParams`."""
-
-    tasks_by: Literal["random", "category"]
-    standardise: Literal["auxiliary", "image"]
-    calibrate: Literal["none", "image"]
-
-
-class TransductiveParams(Block):
-    """Mutual scoring of the unlabelled test images (see `adlib.methods.mutual`)."""
-
-    enabled: bool
-    bank: Count
-    share: Annotated[float, Field(gt=0, le=1)]
-
-
-class CozadZeroParams(ZeroShotParams):
-    """Method `cozad-zero`, and its transductive variant, on which no fit depends."""
-
-    transductive: TransductiveParams
-
-
-class CozadZeroSettings(CozadSettings):
-    """What a fit on the auxiliary set reads."""
-
-    zero: ZeroShotParams
-
-
-class AfTokensParams(Block):
-    """AF-CLIP's adaptor, losses and banks over the backbone's patches (method `af-tokens`)."""
-
-    shots: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
-    windows: Annotated[tuple[Annotated[int, Field(ge=1), AfterValidator(_odd)], ...], Field(min_length=1)]
-    window_sigma: Positive
-    heads: Count
-    head_dim: Count
-    temperature: Positive
-    gamma: NonNegative
-    lambda1: NonNegative
-    lambda2: NonNegative
-    epochs: Count
-    batch_size: Count
-    lr: Positive
-    betas: Annotated[tuple[Fraction, ...], Field(min_length=2, max_length=2)]
-    zero_shot_weight: NonNegative
 
 
 class CometNfSettings(Block):

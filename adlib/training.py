@@ -19,6 +19,7 @@ from torch import Tensor
 
 from adlib.config import Params
 from adlib.data.contaminate import TrainingSet, read_splits
+from adlib.data.manifest import DataError
 from adlib.device import resolve_device
 from adlib.features.store import FeatureInfo, Features, open_features
 from adlib.fits import INFO, MODEL, SCORES, THRESHOLD, TIME
@@ -122,9 +123,17 @@ def train(
         splits: what `contaminate` wrote.
         out: folder to write; a subfolder a fit, named by noise level and seed.
         timing: JSON file to write; seconds a fit (apart, as they are never the same twice).
+
+    Raises:
+        DataError: the category has no image to train on.
     """
     device = resolve_device(params.device)
     opened, plan = open_features(features), read_splits(splits)
+    if not all(training_set.ids for training_set in plan.training_sets):
+        raise DataError(
+            f"{category}: {method} trains on normal images, and this category has none; only methods of "
+            "methods.auxiliary, without shots, can be measured on it (empty plain, confident and flow)"
+        )
     seconds: dict[str, Any] = {}
     with atomic_directory(out) as temporary:
         for training_set in plan.training_sets:

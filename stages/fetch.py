@@ -24,6 +24,8 @@ def main(category: str, block: str = "dataset") -> None:
         f"{counts['train']} training, {counts['calibration']} calibration and {counts['test']} test images"
     )
     say(f"{category}: {images}, {fetched.duplicates} duplicates left out")
+    if not counts["train"]:
+        say(f"{category}: no normal image; only zero-shot methods (methods.auxiliary) can be measured on it")
 
 
 if __name__ == "__main__":

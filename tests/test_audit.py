@@ -94,7 +94,7 @@ def test_labels_are_seen_through_the_file_or_a_folder_around_it(dep: object, see
 
 @pytest.mark.parametrize("stage", ["train", "train-confident", "features", "report", "evaluated", "fetch"])
 def test_a_stage_that_may_not_see_labels(tmp_path: Path, stage: str):
-    allowed = ("contaminate", "train-auxiliary", "evaluate", "evaluate-confident", "evaluate-auxiliary")
+    allowed = ("contaminate", "train-auxiliary", "train-clip", "evaluate", "evaluate-auxiliary")
     stages = {name: {"deps": ["outputs/fetch/x/labels.csv"]} for name in allowed}
     path = tmp_path / "dvc.yaml"
     YAML().dump({"stages": stages}, path)

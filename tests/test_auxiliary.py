@@ -96,11 +96,12 @@ def test_a_fit_is_trained_once_and_then_taken_from_the_store(
 
 
 def test_an_edited_mask_or_label_is_another_fit(auxiliary_params: Params, outputs: Path, store: Path):
-    from adlib.auxiliary import AuxiliaryJob, _open
+    from adlib.auxiliary import AuxiliaryJob, open_sources
 
     def key() -> str:
-        sources = {c: _open(outputs / "auxiliary", c) for c in CATEGORIES}
-        return AuxiliaryJob("af-tokens", auxiliary_params, sources, 0, torch.device("cpu")).key
+        cpu = torch.device("cpu")
+        sources = open_sources(auxiliary_params, "af-tokens", outputs / "auxiliary", cpu)
+        return AuxiliaryJob("af-tokens", auxiliary_params, sources, 0, cpu).key
 
     path = outputs / "auxiliary" / "fetch" / CATEGORIES[0] / "labels.csv"
     before, text = key(), path.read_text()

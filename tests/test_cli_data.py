@@ -3,11 +3,16 @@
 import shutil
 import subprocess
 import sys
+import threading
+import zipfile
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from conftest import ROOT
 from PIL import Image
+from ssh_server import ssh_server
 from typer.testing import CliRunner
 
 from adlib.cli import app
@@ -127,6 +132,7 @@ def test_init_with_good_images_only(tmp_path: Path):
         ((), "images", "no DVC project; run from the root"),
         ((".dvc",), "images", "images: no such file or folder, and no address either"),
         ((".dvc", "images", "data"), "images", "data: exists, and DVC does not know it; move it away first"),
+        ((".dvc", "a.png"), "http://127.0.0.1:9/a.png", "a.png: is one file; name a folder, a bucket or an"),
         ((".dvc", "images"), "images", "dvc import-url --force images data: ERROR"),
     ],
 )
@@ -150,10 +156,64 @@ def test_add_lets_dvc_follow_a_folder(tmp_path: Path, monkeypatch: pytest.Monkey
     write_image(tmp_path / "mine" / "a.png", 1)
     code, text = run("add", tmp_path / "mine")
     assert code == 0
-    assert "data.dvc written; `dvc repro` now follows" in text
+    assert f"data.dvc written for {tmp_path / 'mine'}; params.yaml: dataset.root: data" in text
     assert (project / "data" / "a.png").is_file()
     assert "frozen" not in (project / "data.dvc").read_text()
     # A new image comes with a plain repro.
     write_image(tmp_path / "mine" / "b.png", 2)
     subprocess.run([sys.executable, "-m", "dvc", "repro", "-q", "data.dvc"], check=True)
+    assert (project / "data" / "b.png").is_file()
+
+
+@pytest.mark.pipeline
+def test_add_unpacks_an_archive_from_here_or_the_web(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    project = tmp_path / "project"
+    project.mkdir()
+    monkeypatch.chdir(project)
+    subprocess.run([sys.executable, "-m", "dvc", "init", "-q", "--no-scm"], check=True)
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+        archive.writestr("bottle/a.txt", "one")
+    code, _ = run("add", tmp_path / "set.zip")
+    assert code == 0
+    assert (project / "data/bottle/a.txt").read_text() == "one"
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+        archive.writestr("bottle/b.txt", "two")
+    serve = partial(SimpleHTTPRequestHandler, directory=tmp_path)
+    with ThreadingHTTPServer(("127.0.0.1", 0), serve) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}).start()
+        address = f"http://127.0.0.1:{server.server_port}/set.zip"
+        wrong, text = run("add", address, "--sha256", "0" * 64)
+        kept = [path.name for path in (project / "data").rglob("*.txt")]
+        code, _ = run("add", address)
+        server.shutdown()
+    assert wrong == 1
+    assert "another sha256" in text
+    assert kept == ["a.txt"]
+    assert code == 0
+    assert [path.name for path in (project / "data").rglob("*.txt")] == ["b.txt"]
+    assert "set.zip" in (project / "checksums.json").read_text()
+    assert "nfiles: 1" in (project / "data.dvc").read_text()
+    assert not list(project.glob(".data-*"))
+
+
+@pytest.mark.pipeline
+def test_add_lets_dvc_follow_a_folder_on_a_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    project = tmp_path / "project"
+    project.mkdir()
+    monkeypatch.chdir(project)
+
+    def dvc(*arguments: str) -> None:
+        subprocess.run([sys.executable, "-m", "dvc", *arguments], check=True)
+
+    dvc("init", "-q", "--no-scm")
+    with ssh_server(tmp_path) as server:
+        write_image(server.root / "images" / "a.png", 1)
+        dvc("remote", "add", "-q", "team", f"ssh://127.0.0.1:{server.port}/images")
+        for key, value in {"user": "team", "keyfile": str(server.keyfile)}.items():
+            dvc("remote", "modify", "-q", "team", key, value)
+        code, _ = run("add", "remote://team/")
+        assert code == 0
+        assert (project / "data" / "a.png").is_file()
+        write_image(server.root / "images" / "b.png", 2)
+        dvc("repro", "-q", "data.dvc")
     assert (project / "data" / "b.png").is_file()

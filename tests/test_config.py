@@ -214,6 +214,13 @@ def test_every_problem_is_a_line(edited: Edit):
         ("methods.af-tokens.windows", [2], "methods.af-tokens.windows.0: should be odd, got 2"),
         ("methods.af-tokens.betas", [0.5], "methods.af-tokens.betas: should have at least 2 items"),
         ("methods.af-tokens.betas", [0.5, 1.0], "methods.af-tokens.betas.1: should be less than 1, got 1"),
+        ("methods.clip", ["clip"], "methods.clip.0: should be 'afclip', got 'clip'"),
+        ("methods.afclip.prompt_length", 0, "methods.afclip.prompt_length: should be greater than or equal"),
+        ("methods.afclip.prompt_std", 0, "methods.afclip.prompt_std: should be greater than 0, got 0"),
+        ("methods.afclip.compile", 1, "methods.afclip.compile: should be a valid boolean, got 1"),
+        ("clip.blocks", [0], "clip.blocks.0: should be greater than or equal to 1, got 0"),
+        ("clip.image_size", 16, "clip.image_size: should be greater than or equal to 32, got 16"),
+        ("clip.max_gb", -1, "clip.max_gb: should be greater than or equal to 0, got -1"),
         ("dataset", 3, "dataset: should be an object, got 3"),
     ],
 )
@@ -262,7 +269,7 @@ def test_levels_of_the_backbone_increase(edited: Edit, value: list[int]):
 
 def test_a_profile_may_be_empty_but_not_all(edited: Edit):
     assert edited({"methods.plain": [], "methods.confident": ["comet-sn"]}).methods.names == ("comet-sn",)
-    with pytest.raises(ParamsError, match="methods: plain, confident, flow and auxiliary are empty; name"):
+    with pytest.raises(ParamsError, match=r"methods: plain, .*, auxiliary and clip are empty; name"):
         edited({"methods.plain": [], "methods.confident": []})
 
 
@@ -271,6 +278,18 @@ def test_an_auxiliary_method_needs_an_auxiliary_set(edited: Edit):
         edited({"methods.auxiliary": ["af-tokens"]})
     changes = {"methods.auxiliary": ["af-tokens"], "auxiliary.categories": ["weave"]}
     assert edited(changes).methods.names == ("simplenet", "patchcore", "comet-sn", "af-tokens")
+
+
+def test_afclip_is_a_list_of_its_own_and_needs_an_auxiliary_set(edited: Edit):
+    with pytest.raises(ParamsError, match=r"auxiliary.categories: afclip trains on them, got \[\]; name"):
+        edited({"methods.clip": ["afclip"]})
+    changes = {"methods.clip": ["afclip"], "auxiliary.categories": ["weave"], "methods.afclip.shots": [0, 2]}
+    names = edited(changes).methods.names
+    assert names == ("simplenet", "patchcore", "comet-sn", "afclip", "afclip/shots-2")
+    assert edited({"clip.blocks": [3, 9]}).clip.blocks == (3, 9)
+    for blocks in ([9, 3], [3, 3]):
+        with pytest.raises(ParamsError, match=r"params.yaml: clip.blocks: must increase .*, got \["):
+            edited({"clip.blocks": blocks})
 
 
 def test_every_number_of_shots_is_a_variant(edited: Edit):

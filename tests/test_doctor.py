@@ -13,6 +13,7 @@ import pytest
 import torch
 from conftest import ROOT
 from ruamel.yaml import YAML
+from tiny_clip import tiny_clip
 from typer.testing import CliRunner
 
 from adlib import doctor
@@ -174,6 +175,18 @@ def test_hub_weights_are_not_fetched(project: Project, monkeypatch: pytest.Monke
     project({"backbone.weights": "hub"})
     assert finding("weights").ok
     assert "from the hub (fetched on first use, not checked here)" in finding("weights").detail
+
+
+def test_clip_is_looked_at_where_a_method_needs_it(project: Project, tmp_path: Path):
+    changes = {"methods.clip": ["afclip"], "auxiliary.categories": ["weave"]}
+    project(changes)
+    assert "clip.weights: afclip needs CLIP's weights, got null" in finding("clip").detail
+    assert not finding("clip").ok
+    block = tiny_clip(tmp_path / "clip")
+    settings = {f"clip.{name}": value for name, value in block.model_dump(mode="json").items()}
+    project(changes | settings)
+    expected = f"tiny-openai, {str(block.sha256)[:12]}, QuickGELU, blocks 1, 2, 3, 4"
+    assert finding("clip") == Finding("clip", True, expected)
 
 
 def test_no_store(project: Project, monkeypatch: pytest.MonkeyPatch):

@@ -1,14 +1,18 @@
 """What evaluation writes beside ranking metrics: the operating point, by hand."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from adlib import evaluation
-from adlib.data.contaminate import TrainingSet
+from adlib.config import Params
+from adlib.data.contaminate import Splits, TrainingSet, write_splits
+from adlib.data.manifest import Label, Sample, write_rows
 from adlib.evaluation import defect_rows, measure, threshold_met
 from adlib.fits import FitScores
+from adlib.io import read_json
 from adlib.metrics import binomial_interval
 from adlib.threshold import Threshold
 
@@ -97,3 +101,27 @@ def test_pixel_metrics_need_maps():
     masks[4:, :4, :4] = True
     found = measure(replace(fit(), grid=None), evaluation.TestSet(LABELS, DEFECTS, masks, 0))
     assert all(name.startswith("image") for name in found)
+
+
+def test_maps_are_measured_in_the_frame_of_the_masks(
+    params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Networks see different sizes; all are compared at `image_size`."""
+    samples = [Sample(id, f"{id}.png", "test") for id in "abcdefgh"]
+    labels = [Label(id, "cut" if bad else "good", "", "") for id, bad in zip("abcdefgh", LABELS, strict=True)]
+    write_rows(tmp_path / "manifest.csv", samples, Sample)
+    write_rows(tmp_path / "labels.csv", labels, Label)
+    write_splits(tmp_path / "splits.json", Splits(tuple("abcdefgh"), True, (SET,)))
+    masks = np.zeros((8, 64, 64), dtype=bool)
+    masks[4:, :8, :8] = True
+    seen: list[int] = []
+    shown = evaluation.TestSet(LABELS, DEFECTS, masks, 0)
+    monkeypatch.setattr(evaluation, "load_scores", lambda _: replace(fit(), train=()))
+    monkeypatch.setattr(evaluation, "load_test_set", lambda *_: shown)
+    monkeypatch.setattr(evaluation, "write_gallery", lambda *a, **k: seen.append(a[2].image_size))
+    params = params.model_copy(update={"image_size": 64})
+    outputs = {"fetched": tmp_path, "splits": tmp_path / "splits.json", "fits": tmp_path}
+    evaluation.evaluate(params, "c", **outputs, out=tmp_path / "out")
+    measured = {row["metric"] for row in read_json(tmp_path / "out" / "metrics.json")["metrics"]}
+    assert "pixel_auroc" in measured
+    assert seen == [64], "the fit's own frame was 32"

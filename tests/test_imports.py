@@ -112,7 +112,7 @@ def test_moving_code_between_files_is_an_edit(root: Path):
 
 
 def test_dvc_yaml_lists_the_closure(root: Path):
-    """Only the lines of sources change; a stage without a module of ours stays as it is."""
+    """Only the lines of sources change: flags of outputs and a stage without a module of ours stay."""
     before = """stages:
   first:
     cmd: python -m stages.train "x"
@@ -120,7 +120,9 @@ def test_dvc_yaml_lists_the_closure(root: Path):
       - data
       - adlib/gone.py
       - stages/train.py
-    outs: [out]
+    outs:
+      - out:
+          push: false
   second:
     cmd: echo
 """

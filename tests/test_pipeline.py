@@ -1,114 +1,25 @@
 """The whole pipeline, run by DVC in a temporary clone on the project's own drawn samples.
 
-Small settings (64 px, random weights, two epochs) keep it to about a minute; what is asserted is which stages
-run and what they write, not how good the numbers are.
+What is asserted is which stages run and what they write, not how good the numbers are.
 """
 
-import csv
+import hashlib
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
-from ruamel.yaml import YAML
+from pipeline_clone import CATEGORY, Clone, executed
+from ssh_server import ssh_server
 
 pytestmark = pytest.mark.pipeline
-CATEGORY = "weave"
-CHANGES = {
-    "seeds": [0, 1],
-    "image_size": 64,
-    "device": "cpu",
-    "dataset": {"name": "samples", "categories": [CATEGORY]},
-    "backbone": {"weights": "random"},
-    "views": {"backbone": {"weights": "random"}, "sizes": [64, 32], "count": 2},
-    "methods": {
-        "simplenet": {"epochs": 2},
-        "patchcore": {"presample": 500, "coreset": 100},
-        "differnet": {"hidden": 16},
-        "comet-nf": {"epochs": 1},
-    },
-}
-
 
 METRICS = {
     *("image_auroc", "image_ap", "image_f1max", "image_fpr95"),
     *("image_precision", "image_recall", "image_f1", "image_fpr"),
     *("pixel_auroc", "pixel_ap", "pixel_f1max", "aupro_0.3", "aupro_0.05"),
 }
-
-
-class Clone:
-    """A copy of the project with its own git history, store and parameters."""
-
-    def __init__(self, folder: Path, store: Path) -> None:
-        self.folder = folder
-        listed = subprocess.run(
-            ["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True, check=True
-        )
-        for name in filter(None, listed.stdout.decode().split("\0")):
-            if (ROOT / name).is_file() and name != "dvc.lock":
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(ROOT / name, folder / name)
-        interpreter = Path(sys.executable).parent
-        self.environment = os.environ | {
-            "PATH": f"{interpreter}{os.pathsep}{os.environ['PATH']}",
-            "ADLIB_CACHE": str(store),
-            "OMP_NUM_THREADS": "1",
-            "DVC_NO_ANALYTICS": "1",
-            "GIT_CONFIG_GLOBAL": os.devnull,
-        }
-        self.edit(CHANGES)
-        self.run("git", "init", "-q", "-b", "main")
-        self.commit("start")
-
-    def run(self, *command: str, ok: bool = True, **environment: str) -> str:
-        """Run a command in the clone; its output, both streams together."""
-        result = subprocess.run(
-            command, cwd=self.folder, env=self.environment | environment, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
-        )  # fmt: skip
-        assert (result.returncode == 0) == ok, result.stdout
-        return result.stdout
-
-    def repro(self) -> list[str]:
-        """Run the pipeline; the stages that were executed (or taken from DVC's run cache)."""
-        return executed(self.run("dvc", "repro"))
-
-    def edit(self, changes: dict[str, object]) -> None:
-        """Change parameters in place, keeping the file's comments."""
-        yaml = YAML()
-        path = self.folder / "params.yaml"
-        merge((data := yaml.load(path)), changes)
-        yaml.dump(data, path)
-
-    def commit(self, message: str) -> None:
-        """Commit everything that git does not ignore."""
-        self.run("git", "add", "-A")
-        self.run("git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", message)
-
-    def results(self) -> list[dict[str, str]]:
-        """The rows of report/results.csv."""
-        with (self.folder / "report" / "results.csv").open() as file:
-            return list(csv.DictReader(file))
-
-
-def merge(data: dict, changes: dict) -> None:
-    for key, value in changes.items():
-        if isinstance(value, dict):
-            merge(data[key], value)
-        else:
-            data[key] = value
-
-
-def executed(log: str) -> list[str]:
-    """The stages that DVC says it ran or took from its run cache."""
-    lines = [line for line in log.splitlines() if line.startswith("Running stage") or " is cached" in line]
-    return [line.split("'")[1] for line in lines]
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +47,34 @@ def test_first_run_writes_every_result(clone: Clone):
 
 def test_second_run_runs_nothing(clone: Clone):
     assert clone.repro() == []
+
+
+def test_a_colleague_pulls_data_features_and_models(clone: Clone, tmp_path: Path):
+    """Over SSH, each object checked on arrival; what was not pushed is rebuilt without training anything."""
+    with ssh_server(tmp_path) as server:
+        clone.use(server)
+        assert "pushed" in clone.run("dvc", "push")
+        colleague = Clone(tmp_path / "colleague", tmp_path / "store")
+        for name in ("dvc.lock", "report/results.csv", "report/summary.json"):
+            shutil.copyfile(clone.folder / name, colleague.folder / name)
+        colleague.use(server)
+        colleague.run("dvc", "pull", "--allow-missing")
+        for folder in ("data", "outputs/fetch", "outputs/features", "outputs/fits", "outputs/evaluation"):
+            assert (found := clone.files(folder))
+            assert colleague.files(folder) == found
+        assert not colleague.files("outputs/contaminate") | colleague.files("outputs/audit")
+        assert sorted(colleague.repro()) == [f"contaminate@{CATEGORY}", "report"]
+        assert colleague.results() == clone.results()
+
+        fits = f"outputs/fits/{CATEGORY}/patchcore"
+        model = clone.folder / fits / "noise-0_seed-0" / "model.safetensors"
+        md5 = hashlib.md5(model.read_bytes()).hexdigest()
+        (stored,) = server.root.rglob(f"{md5[:2]}/{md5[2:]}")
+        stored.write_bytes(b"something else")
+        shutil.rmtree(colleague.folder / fits)
+        (colleague.folder / ".dvc" / "cache" / "files" / "md5" / md5[:2] / md5[2:]).unlink()
+        assert "failed to pull" in colleague.run("dvc", "pull", fits, ok=False)
+        assert not (colleague.folder / fits / model.parent.name / model.name).exists()
 
 
 def test_kappa_reruns_the_confident_profile_only(clone: Clone):
@@ -253,6 +192,32 @@ def test_an_auxiliary_method_is_trained_once_and_its_shots_are_variants(clone: C
     assert clone.repro() == []
     clone.edit({"auxiliary": {"categories": [CATEGORY]}})
     assert "of its images belong to the target set as well" in clone.run("dvc", "repro", ok=False)
+    clone.run("git", "checkout", "-q", ".")
+    clone.run("dvc", "checkout", "-q")
+    assert clone.results() == before
+
+
+def test_afclip_runs_on_a_small_clip_with_random_weights(clone: Clone):
+    before = clone.results()
+    clip = {"name": "ViT-S-16-alt", "weights": "random", "image_size": 64, "blocks": [1, 2], "batch_size": 8}
+    afclip = {"shots": [0, 1], "epochs": 1, "heads": 2, "head_dim": 8}
+    clone.edit(
+        {
+            "seeds": [0],
+            "auxiliary": {"categories": ["brushed"]},
+            "clip": clip,
+            "methods": {"plain": [], "confident": [], "clip": ["afclip"], "afclip": afclip},
+        }
+    )
+    cell = f"@{CATEGORY}-afclip"
+    ran = clone.repro()
+    assert set(ran) - {f"contaminate@{CATEGORY}"} == {
+        *("fetch-auxiliary@brushed", "features-auxiliary@brushed", "clip-auxiliary@brushed-afclip"),
+        *(f"clip{cell}", "train-clip@afclip", f"apply-clip{cell}", f"evaluate-clip{cell}", "report"),
+    }
+    rows = clone.results()
+    assert {(r["method"], r["shots"]) for r in rows} == {("afclip", "0"), ("afclip", "1")}
+    assert {r["metric"] for r in rows} == METRICS
     clone.run("git", "checkout", "-q", ".")
     clone.run("dvc", "checkout", "-q")
     assert clone.results() == before

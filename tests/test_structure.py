@@ -34,19 +34,38 @@ def test_report_lists_its_templates():
     assert templates == {dep for dep in code_deps("report") if not dep.endswith(".py")}
 
 
+def test_what_is_not_pushed_is_rebuilt_in_seconds():
+    """Nothing that embeds or trains: docs/remotes.md says why, and the pipeline test pulls and rebuilds."""
+    flags = {
+        (stage, path): options
+        for stage, body in STAGES.items()
+        for out in body["outs"]
+        if isinstance(out, dict)
+        for path, options in out.items()
+    }
+    assert flags.keys() == {
+        ("contaminate", "outputs/contaminate/${item.category}.json"),
+        ("contaminate", "outputs/audit/${item.category}.json"),
+        ("report", "report/index.html"),
+        ("report", "report/triage.csv"),
+    }
+    assert all(options == {"push": False} for options in flags.values())
+
+
 def test_only_contaminate_and_evaluate_see_labels():
     check_stages(ROOT / "dvc.yaml")
-    evaluations = {"evaluate", "evaluate-confident", "evaluate-flow", "evaluate-auxiliary"}
-    assert label_readers(STAGES) == {"contaminate", "train-auxiliary"} | evaluations
+    evaluations = {"evaluate", "evaluate-confident", "evaluate-flow", "evaluate-auxiliary", "evaluate-clip"}
+    assert label_readers(STAGES) == {"contaminate", "train-auxiliary", "train-clip"} | evaluations
 
 
 def test_only_its_training_sees_the_auxiliary_labels_and_it_sees_nothing_of_the_target():
     """`outputs/auxiliary/fetch` holds the auxiliary set's labels, whatever the categories."""
     sees = {stage for stage, body in STAGES.items() if "outputs/auxiliary/fetch" in body["deps"]}
-    assert sees == {"train-auxiliary"}
-    data = {dep for dep in STAGES["train-auxiliary"]["deps"] if dep.startswith("outputs")}
-    assert data == {"outputs/auxiliary/fetch", "outputs/auxiliary/features"}
-    assert not any(name.startswith("dataset") for name in STAGES["train-auxiliary"]["params"])
+    assert sees == {"train-auxiliary", "train-clip"}
+    for stage, features in (("train-auxiliary", "features"), ("train-clip", "clip")):
+        data = {dep for dep in STAGES[stage]["deps"] if dep.startswith("outputs")}
+        assert data == {"outputs/auxiliary/fetch", f"outputs/auxiliary/{features}"}
+        assert not any(name.startswith("dataset") for name in STAGES[stage]["params"])
 
 
 def test_only_evaluate_and_contaminate_read_labels_in_code():
@@ -83,6 +102,7 @@ def test_kappa_belongs_to_the_profiles_of_comet():
         ("adlib/methods", ("adlib.data", "adlib.report", "adlib.metrics", "adlib.features.backbones")),
         ("adlib/evaluation.py", ("adlib.methods", "adlib.features", "adlib.training")),
         ("adlib/application.py", ("adlib.auxiliary", "adlib.evaluation", "adlib.features.build")),
+        ("adlib/weights", ("adlib.methods", "adlib.report", "adlib.metrics", "adlib.training")),
         ("adlib/report", ("adlib.methods", "adlib.features", "adlib.training")),
     ],
 )
@@ -105,6 +125,7 @@ def test_methods_do_not_import_each_other():
         "simplenet_head",
         "simplenet_learner",
         "flow_head",
+        "token_detector",
         "statistics",
         "prior",
         "image_confidence",

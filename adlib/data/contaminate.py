@@ -70,7 +70,8 @@ def contaminate(
         seeds: a draw of injected anomalies each.
         reserve: fraction of the anomalies to draw from, in [0, 0.5], stratified by defect.
         overlap: keep the reserve in the test set as well (some papers do; it flatters the result).
-        split_seed: decides which anomalies make up the reserve.
+        split_seed: decides which anomalies make up the reserve; it is empty where no normal image trains,
+            as in sets for zero-shot methods only: nothing can be made dirty there, and everything tests.
         contamination: fraction of the calibration images that are anomalous, in [0, 1).
         excluded: ids that a person has taken out of training; the draw of the others does not change.
 
@@ -80,7 +81,8 @@ def contaminate(
     normals, calibration, test = (
         [s.id for s in samples if s.split == split] for split in ("train", "calibration", "test")
     )
-    pool = draw_reserve([labels[id] for id in test if labels[id].anomalous], reserve, split_seed)
+    anomalies = [labels[id] for id in test if labels[id].anomalous]
+    pool = draw_reserve(anomalies, reserve, split_seed) if normals else []
     dirt = added_anomalies(contamination, len(calibration))
     _check_levels(levels, len(normals), len(pool), dirt)
     if not overlap:
@@ -91,7 +93,7 @@ def contaminate(
         calibrating = tuple(sorted(calibration + order[len(order) - dirt :]))
         for level in levels:
             ids = set(normals + order[: added_anomalies(level, len(normals))]) - set(excluded)
-            if not ids:
+            if normals and not ids:
                 raise DataError("excluded.csv leaves no training image; take some of its rows out")
             training_sets.append(TrainingSet(level, seed, tuple(sorted(ids)), calibrating))
     return Splits(tuple(sorted(test)), overlap, tuple(training_sets))

@@ -1,7 +1,7 @@
 """Stage `fetch`: a dataset's layout becomes a manifest and, apart from it, sealed labels."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from adlib.data.layouts import dataset_records, dataset_root
 from adlib.data.lookalikes import perceptual_hash
 from adlib.data.manifest import DataError, Label, Record, Sample
 from adlib.rng import shuffled
-from adlib.schema import DatasetParams
+from adlib.schema import AuxiliaryParams, DatasetParams
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,8 @@ def fetch(params: DatasetParams, category: str) -> Fetched:
 
     Raises:
         DataError: unknown category, unreadable images or masks (all of them listed), too few images,
-            one file in two splits or with two labels.
+            one file in two splits or with two labels. A target may lack normal images altogether if it has
+            masks: zero-shot methods can be measured on its pixels.
     """
     root = dataset_root(params.name, params.root, params.version)
     records = dataset_records(params.name, root, category)
@@ -44,7 +45,8 @@ def fetch(params: DatasetParams, category: str) -> Fetched:
     looks = _check_files(
         root, [record for record in records if record in empty] + [record for _, record in chosen]
     )
-    _check_counts(chosen, category)
+    if isinstance(params, AuxiliaryParams) or not zero_shot_only(records):
+        _check_counts(chosen, category)
     samples = [Sample(id, r.path, r.split) for id, r in chosen if r.split is not None]
     labels = [Label(id, r.defect, r.mask, sha256_file(root / r.mask) if r.mask else "") for id, r in chosen]
     return Fetched(samples, labels, duplicates, {id: looks[record.path] for id, record in chosen})
@@ -72,6 +74,11 @@ def drop_duplicates(records: Iterable[tuple[str, Record]]) -> tuple[list[tuple[s
             + "\n".join(clashes)
         )
     return list(first.items()), duplicates
+
+
+def zero_shot_only(records: Sequence[Record]) -> bool:
+    """Whether every image is anomalous and has a mask, as in RSDDs, ISIC, CVC and Kvasir."""
+    return bool(records) and all(record.anomalous and record.mask for record in records)
 
 
 def split(

@@ -117,8 +117,13 @@ def picture_window(shape: tuple[int, int], size: int, keep_aspect: bool = False)
     return slice(top, top + height), slice(left, left + width)
 
 
-def resize_rgb(rgb: np.ndarray, size: int, keep_aspect: bool = False) -> np.ndarray:
-    """Resize (H, W, 3) uint8 to (size, size, 3) uint8: bilinear with antialias.
+def resize_rgb(
+    rgb: np.ndarray,
+    size: int,
+    keep_aspect: bool = False,
+    resample: Image.Resampling = Image.Resampling.BILINEAR,
+) -> np.ndarray:
+    """Resize (H, W, 3) uint8 to (size, size, 3) uint8: bilinear (or as told) with antialias.
 
     The picture is squashed to the square. With `keep_aspect` it is scaled to fit and centred, and its border
     pixels are repeated outwards. Raises ValueError for another shape or type of array, or a size below 1.
@@ -127,7 +132,7 @@ def resize_rgb(rgb: np.ndarray, size: int, keep_aspect: bool = False) -> np.ndar
         raise ValueError(f"rgb must be (H, W, 3) uint8, got {rgb.shape} {rgb.dtype}; read it with read_rgb.")
     rows, columns = picture_window(rgb.shape[:2], size, keep_aspect)
     fitted = (columns.stop - columns.start, rows.stop - rows.start)
-    resized = np.array(Image.fromarray(rgb).resize(fitted, Image.Resampling.BILINEAR))
+    resized = np.array(Image.fromarray(rgb).resize(fitted, resample))
     return _padded(resized, rows, columns, size)
 
 

@@ -35,6 +35,14 @@ def build_features(
     Returns:
         The number of images that had to be embedded.
     """
+    recipe = patch_recipe(params, image_size=image_size, keep_aspect=keep_aspect, device=device)
+    return write_rows(folder, samples, root, recipe)
+
+
+def patch_recipe(
+    params: BackboneParams, *, image_size: int, keep_aspect: bool, device: torch.device
+) -> Recipe[np.ndarray]:
+    """How patch features are made; the batch size and the place of the weights are no part of its key."""
     backbone = load_backbone(params, device)
     key = content_key(
         weights=backbone.weights_sha256,
@@ -45,7 +53,7 @@ def build_features(
         code=code_version("adlib.features.build"),
     )
     grid, width = _layout(backbone, params, image_size)
-    recipe = Recipe[np.ndarray](
+    return Recipe[np.ndarray](
         key,
         (grid[0] * grid[1], width),
         {
@@ -59,7 +67,6 @@ def build_features(
         frame=lambda rgb: resize_rgb(rgb, image_size, keep_aspect),
         embed=lambda frames: embed_images(backbone, params, np.stack(frames)),
     )
-    return write_rows(folder, samples, root, recipe)
 
 
 def embed_images(backbone: Backbone, params: BackboneParams, images: np.ndarray) -> np.ndarray:

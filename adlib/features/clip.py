@@ -5,9 +5,9 @@ antialias and rewrites the model; AF-CLIP's is bilinear without), and nothing in
 """
 
 import difflib
-import warnings
-import zipfile
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import isqrt
 from pathlib import Path
@@ -16,17 +16,19 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from adlib.data.images import sha256_file
-from adlib.features.backbones import WeightsError
+from adlib.data.images import resize_rgb, sha256_file
+from adlib.features.checkpoints import read_tensors
+from adlib.features.weights import WeightsError, state_sha256
+from adlib.rng import torch_stream
 
 SIZE = 518
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
 BLOCKS = {"ViT-L-14-336": (6, 12, 18, 24), "ViT-B-16": (3, 6, 9, 12), "ViT-B-32": (3, 6, 9, 12)}
+Through = Callable[[int, nn.Module, Tensor], Tensor]
 # What OpenAI's checkpoints hold beside their weights, and nobody else's.
 OPENAI_KEYS = ("input_resolution", "context_length", "vocab_size")
 
@@ -38,7 +40,7 @@ class Clip:
     Attributes:
         model: open_clip's.
         text: its text tower, as `adlib.heads.prompts.TextTower` describes it.
-        weights_sha256: of the checkpoint file; empty for random weights.
+        weights_sha256: of the checkpoint file, or of random weights themselves.
         quick_gelu: whether its activations are QuickGELU.
     """
 
@@ -74,8 +76,8 @@ def load_clip(
 
     Args:
         name: open_clip's name of the architecture, `ViT-L-14-336` for example.
-        weights: `random`, or a file: OpenAI's TorchScript archive, a state dict as `.pt`, `.pth` or
-            `.safetensors`, or a training checkpoint of open_clip.
+        weights: `random` (always the same), or a file: OpenAI's TorchScript archive, a state dict as `.pt`,
+            `.pth` or `.safetensors`, or a training checkpoint of open_clip.
         sha256: of the file; required unless the weights are random.
         quick_gelu: the activation; None takes QuickGELU for OpenAI's weights, whatever the name says, and
             else what open_clip's configuration of `name` says.
@@ -87,10 +89,10 @@ def load_clip(
     """
     open_clip = _open_clip()
     config = _config(name)
-    state, openai, found = None, False, ""
+    state, openai, found = None, False, None
     if str(weights) != "random":
         found = _check_file(Path(weights), sha256)
-        state = _read_state(Path(weights))
+        state = read_tensors(Path(weights))
         openai = any(key in state for key in OPENAI_KEYS)
     if openai and quick_gelu is False:
         raise WeightsError(
@@ -104,12 +106,29 @@ def load_clip(
             f"quick_gelu: {name} is configured with QuickGELU, got false; "
             f"use {name.removesuffix('-quickgelu')}"
         )
-    model = open_clip.create_model(name, pretrained=None, device="cpu", force_quick_gelu=wanted)
+    with _without_warnings():
+        model = open_clip.create_model(name, pretrained=None, device="cpu", force_quick_gelu=wanted)
     _check_towers(name, model)
-    if state is not None:
+    if state is None:
+        _randomise(model)
+    else:
         _load(model, state, name)
     model.eval().requires_grad_(False).to(device)
-    return Clip(model, getattr(model, "text", model), found, has_quick_gelu(model))
+    identity = found or state_sha256(model)
+    return Clip(model, getattr(model, "text", model), identity, has_quick_gelu(model))
+
+
+def blank_clip(name: str) -> Any:
+    """An open_clip model without weights, on the meta device: its tensors have names and shapes only.
+
+    Raises:
+        WeightsError: as `load_clip`, for the name.
+    """
+    _config(name)
+    with torch.device("meta"), _without_warnings():
+        model = _open_clip().create_model(name, pretrained=None, device="meta")
+    _check_towers(name, model)
+    return model.eval().requires_grad_(False)
 
 
 def has_quick_gelu(model: nn.Module) -> bool:
@@ -118,9 +137,9 @@ def has_quick_gelu(model: nn.Module) -> bool:
     return any(isinstance(module, quick) for module in model.modules())
 
 
-def clip_frame(rgb: np.ndarray, size: int = SIZE) -> np.ndarray:
-    """Squash `(H, W, 3)` uint8 to `(size, size, 3)` uint8: bicubic, as CLIP's own preprocessing."""
-    return np.array(Image.fromarray(rgb).resize((size, size), Image.Resampling.BICUBIC))
+def clip_frame(rgb: np.ndarray, size: int = SIZE, keep_aspect: bool = False) -> np.ndarray:
+    """`(H, W, 3)` uint8 to `(size, size, 3)` uint8 as `resize_rgb`, but bicubic, as CLIP was trained."""
+    return resize_rgb(rgb, size, keep_aspect, Image.Resampling.BICUBIC)
 
 
 def clip_pixels(frames: Tensor) -> Tensor:
@@ -150,13 +169,16 @@ def interpolate_positions(embedding: Tensor, grid: tuple[int, int]) -> Tensor:
     return torch.cat([embedding[:1], resized[0].flatten(1).T])
 
 
-def token_taps(visual: Any, pixels: Tensor, blocks: Sequence[int]) -> list[Tensor]:
+def token_taps(
+    visual: Any, pixels: Tensor, blocks: Sequence[int], through: Through | None = None
+) -> list[Tensor]:
     """Class and patch tokens after some transformer blocks, AF-CLIP eq. 2.
 
     Args:
         visual: an open_clip `VisionTransformer`.
         pixels: `(B, 3, H, W)`, normalised; both sides multiples of the patch size.
         blocks: which, counted from 1, increasing.
+        through: takes tokens through a block instead, and may append some (`adlib.heads.tuning`).
 
     Returns:
         One `(B, 1 + N, D)` a block, before `ln_post`.
@@ -172,14 +194,24 @@ def token_taps(visual: Any, pixels: Tensor, blocks: Sequence[int]) -> list[Tenso
     tokens = torch.cat([visual.class_embedding.to(patches).expand(B, 1, -1), patches], dim=1)
     positions = interpolate_positions(visual.positional_embedding, (H // height, W // width))
     x = visual.ln_pre(tokens + positions.to(tokens))
-    batch_first = visual.transformer.batch_first
-    x = x if batch_first else x.transpose(0, 1)
     taps = []
     for number, block in enumerate(visual.transformer.resblocks[: blocks[-1]], start=1):
-        x = block(x)
+        x = through(number, block, x) if through else block(x)
         if number in blocks:
-            taps.append(x if batch_first else x.transpose(0, 1))
+            taps.append(x[:, : tokens.shape[1]])
     return taps
+
+
+def _randomise(model: nn.Module) -> None:
+    """Fixed random weights, of variance 1 / fan-in: for tests, and a lower bound to compare with."""
+    generator = torch_stream(0, "random clip")
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.ndim > 1 or name.endswith("class_embedding"):
+                fan_in = parameter.numel() // (len(parameter) if parameter.ndim > 1 else 1)
+                parameter.normal_(std=fan_in**-0.5, generator=generator)
+            elif name.endswith("bias"):
+                parameter.zero_()
 
 
 def _open_clip() -> Any:
@@ -190,6 +222,17 @@ def _open_clip() -> Any:
             "CLIP needs the package open_clip_torch; install it with: pip install 'adlib[clip]'"
         ) from None
     return open_clip
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """open_clip warns that a model has random weights before it can be given its own."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def _config(name: str) -> dict[str, Any]:
@@ -233,40 +276,17 @@ def _check_file(path: Path, sha256: str | None) -> str:
     return found
 
 
-def _read_state(path: Path) -> dict[str, Tensor]:
-    """The named tensors of a checkpoint, read by its content."""
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        if _is_torchscript(path):
-            # Read by TorchScript's own restricted unpickler: no Python in the archive is run. Deprecated, but
-            # it is the form in which OpenAI published its weights.
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", category=FutureWarning, message=".*torch.jit.load")
-                return dict(torch.jit.load(path, map_location="cpu").state_dict())
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        state = state.get("state_dict", state)
-        return {name.removeprefix("module."): tensor for name, tensor in state.items()}
-    except Exception as error:  # the readers raise any type at all on a damaged file
-        raise WeightsError(
-            f"weights: {path} holds no named tensors that can be read without running code: {error}; "
-            "save a state dict as .safetensors or .pt"
-        ) from error
-
-
-def _is_torchscript(path: Path) -> bool:
-    """TorchScript archives keep their constants apart; state dicts have none."""
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("/constants.pkl") for name in archive.namelist())
+def fitting(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """A checkpoint's weights under the names of an open_clip model; OpenAI's bookkeeping is left out."""
+    weights = {name: tensor for name, tensor in state.items() if name not in OPENAI_KEYS}
+    if "text.positional_embedding" in model.state_dict() and "positional_embedding" in weights:
+        weights = _open_clip().model.convert_to_custom_text_state_dict(weights)
+    return weights
 
 
 def _load(model: nn.Module, state: dict[str, Tensor], name: str) -> None:
-    """Load every tensor, as float32; OpenAI's bookkeeping entries are no weights."""
-    weights = {key: tensor.float() for key, tensor in state.items() if key not in OPENAI_KEYS}
-    if "text.positional_embedding" in model.state_dict() and "positional_embedding" in weights:
-        weights = _open_clip().model.convert_to_custom_text_state_dict(weights)
+    """Load every tensor, as float32."""
+    weights = {key: tensor.float() for key, tensor in fitting(state, model).items()}
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:

@@ -61,15 +61,47 @@ def write_rows(folder: str | Path, samples: Sequence[Sample], root: Path, recipe
         shape = (len(samples), *recipe.shape)
         rows = np.lib.format.open_memmap(temporary / ROWS, mode="w+", dtype=np.float16, shape=shape)
         missing = [i for i, sample in enumerate(samples) if not _restore(rows, i, recipe.key, sample.id)]
-        for start, block in _embedded_blocks(recipe, [samples[i] for i in missing], root):
-            for i, row in zip(missing[start:], block, strict=False):
-                rows[i] = row
-                _keep(row, recipe.key, samples[i].id)
-                embedded += 1
+        files = [(root, samples[i]) for i in missing]
+        with track("embedding", len(files), "images") as advance:
+            for number, block in enumerate(_embedded_blocks(recipe, files)):
+                for i, row in zip(missing[number * recipe.block :], block, strict=False):
+                    rows[i] = row
+                    _keep(row, recipe.key, samples[i].id)
+                    embedded += 1
+                advance(len(block))
         rows.flush()
         del rows
-        write_json(temporary / INFO, {"ids": [s.id for s in samples], **recipe.info, "key": recipe.key})
+        _write_info(temporary, samples, recipe)
     return embedded
+
+
+def write_no_rows(folder: str | Path, samples: Sequence[Sample], recipe: Recipe[Any]) -> None:
+    """Write everything about the features of all samples but the rows themselves (see `StreamedRows`)."""
+    with atomic_directory(folder) as temporary:
+        _write_info(temporary, samples, recipe)
+
+
+class StreamedRows:
+    """Rows that are made whenever they are asked for, equal to those that `write_rows` would have written.
+
+    Args:
+        recipe: how.
+        files: the images, each below a folder of its own.
+    """
+
+    def __init__(self, recipe: Recipe[Any], files: Sequence[tuple[Path, Sample]]) -> None:
+        self._recipe = recipe
+        self._files = list(files)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """`(S, N, D)`."""
+        return (len(self._files), *self._recipe.shape)
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        """Rows `(B,)` to `(B, N, D)` float16."""
+        files = [self._files[i] for i in rows]
+        return np.concatenate(list(_embedded_blocks(self._recipe, files)))
 
 
 def filled(images: np.ndarray, size: int) -> np.ndarray:
@@ -88,18 +120,18 @@ def half_precision(features: Tensor) -> np.ndarray:
     return features.clamp(-limit, limit).half().cpu().numpy()
 
 
-def _embedded_blocks(
-    recipe: Recipe[Any], samples: list[Sample], root: Path
-) -> Iterator[tuple[int, np.ndarray]]:
-    """`(start, rows)` in order; images are decoded in threads while the backbone works."""
+def _embedded_blocks(recipe: Recipe[Any], files: Sequence[tuple[Path, Sample]]) -> Iterator[np.ndarray]:
+    """Blocks of rows in order; images are decoded in threads while the backbone works."""
 
-    def read(sample: Sample) -> Any:
-        return recipe.frame(_read_known(root, sample))
+    def read(file: tuple[Path, Sample]) -> Any:
+        return recipe.frame(_read_known(*file))
 
-    with track("embedding", len(samples), "images") as advance:
-        for number, frames in enumerate(read_ahead(samples, recipe.block, read)):
-            yield number * recipe.block, recipe.embed(frames)
-            advance(len(frames))
+    for frames in read_ahead(files, recipe.block, read):
+        yield recipe.embed(frames)
+
+
+def _write_info(folder: Path, samples: Sequence[Sample], recipe: Recipe[Any]) -> None:
+    write_json(folder / INFO, {"ids": [s.id for s in samples], **recipe.info, "key": recipe.key})
 
 
 def _read_known(root: Path, sample: Sample) -> np.ndarray:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -33,19 +33,28 @@ class FeatureInfo:
     embedding: Mapping[str, Any] = field(default_factory=dict)
 
 
-class Features:
-    """Rows `(N, D)` of images, float16 on disk, read as float32 batches."""
+class Rows(Protocol):
+    """`(S, N, D)` float16, wherever they lie: a memory-mapped array, several, or none until asked for."""
 
-    def __init__(self, info: FeatureInfo, rows: np.ndarray) -> None:
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def __getitem__(self, key: Any, /) -> Any: ...
+
+
+class Features:
+    """Rows `(N, D)` of images, float16, read as float32 batches."""
+
+    def __init__(self, info: FeatureInfo, rows: Rows, start: int = 0) -> None:
         self.info = info
         self._rows = rows
-        self._index = {id: i for i, id in enumerate(info.ids)}
+        self._index = {id: i for i, id in enumerate(info.ids, start)}
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """`(S, N, D)`: images, patches an image, width."""
-        S, N, D = self._rows.shape
-        return S, N, D
+        _, N, D = self._rows.shape
+        return len(self.info.ids), N, D
 
     def select(self, ids: Sequence[str]) -> "FeatureView":
         """The images `ids`, in that order.
@@ -64,7 +73,7 @@ class Features:
 class StackedRows:
     """The rows of several feature files as one array `(S, N, D)`, read where they lie."""
 
-    def __init__(self, parts: "Sequence[np.ndarray | StackedRows]") -> None:
+    def __init__(self, parts: Sequence[Rows]) -> None:
         self._parts = list(parts)
         self._starts = np.cumsum([0, *(part.shape[0] for part in parts)])
 
@@ -77,11 +86,13 @@ class StackedRows:
     def __getitem__(self, key: np.ndarray | tuple[np.ndarray, np.ndarray]) -> np.ndarray:
         """Rows `(B,)`, or rows `(B, 1)` and patches `(B, P)`, as NumPy indexes them."""
         rows, patches = key if isinstance(key, tuple) else (key, None)
-        found = []
-        for i, row in enumerate(rows.reshape(-1)):
-            part = int(np.searchsorted(self._starts, row, side="right")) - 1
-            image = self._parts[part][np.array([row - self._starts[part]])][0]
-            found.append(image if patches is None else image[patches[i]])
+        rows = rows.reshape(-1)
+        part = np.searchsorted(self._starts, rows, side="right") - 1
+        found: list[np.ndarray] = [np.empty(0)] * len(rows)
+        for p in np.unique(part):  # at most one read a part: it may have to make its rows
+            (own,) = np.nonzero(part == p)
+            for i, row in zip(own, self._parts[p][rows[own] - self._starts[p]], strict=True):
+                found[i] = row if patches is None else row[patches[i]]
         return np.stack(found)
 
 
@@ -90,7 +101,7 @@ class FeatureView:
     """Some images of a feature file, addressed by their position in `ids`."""
 
     ids: tuple[str, ...]
-    rows: np.ndarray | StackedRows
+    rows: Rows
     index: np.ndarray
 
     def __len__(self) -> int:
@@ -134,17 +145,24 @@ def join_views(views: Sequence[FeatureView]) -> FeatureView:
     shapes = {view.rows.shape[1:] for view in views}
     if len(shapes) != 1:
         raise ValueError(f"views: all must have one (N, D), got {sorted(shapes)}")
-    starts = np.cumsum([0, *(view.rows.shape[0] for view in views)])
-    index = np.concatenate([start + view.index for start, view in zip(starts, views, strict=False)])
-    ids = tuple(id for view in views for id in view.ids)
-    return FeatureView(ids, StackedRows([view.rows for view in views]), index)
+    parts = list({id(view.rows): view.rows for view in views}.values())
+    sizes = np.cumsum([0, *(part.shape[0] for part in parts)])
+    starts = {id(part): start for part, start in zip(parts, sizes, strict=False)}
+    index = np.concatenate([starts[id(view.rows)] + view.index for view in views])
+    ids = tuple(name for view in views for name in view.ids)
+    return FeatureView(ids, parts[0] if len(parts) == 1 else StackedRows(parts), index)
 
 
 def open_features(folder: str | Path) -> Features:
     """Open a feature folder, memory-mapped."""
+    return Features(read_info(folder), np.load(Path(folder) / ROWS, mmap_mode="r"))
+
+
+def read_info(folder: str | Path) -> FeatureInfo:
+    """What a feature folder says about its rows."""
     raw = read_json(Path(folder) / INFO)
     grid = None if raw["grid"] is None else tuple(raw["grid"])
-    info = FeatureInfo(
+    return FeatureInfo(
         tuple(raw["ids"]),
         grid,
         raw["image_size"],
@@ -152,4 +170,3 @@ def open_features(folder: str | Path) -> Features:
         raw["key"],
         raw.get("embedding", {}),
     )
-    return Features(info, np.load(Path(folder) / ROWS, mmap_mode="r"))

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from adlib.config import Params
 from adlib.features.store import FeatureView
-from adlib.methods.af_tokens import AfTokens, fit_af_tokens
+from adlib.methods.af_tokens import fit_af_tokens, restore_af_tokens
+from adlib.methods.afclip import fit_afclip, restore_afclip
 from adlib.methods.auxiliary import AuxiliaryImages
 from adlib.methods.comet_nf import fit_comet_nf
 from adlib.methods.comet_sn import fit_comet_sn
@@ -22,6 +23,7 @@ from adlib.methods.mutual import among_themselves, restore
 from adlib.methods.patchcore import PatchCore, fit_patchcore
 from adlib.methods.simplenet import fit_simplenet
 from adlib.methods.simplenet_head import SimpleNetDetector
+from adlib.methods.token_detector import TokenDetector
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,7 @@ class AuxiliaryMethod:
             them; None for methods without shots.
         transductive: `(detector, unlabelled test images, params, seed, device)` to a detector that compares
             with them; None for methods without that variant.
+        clip: whether its features are CLIP's tokens (stage `clip`) instead of patches (stage `features`).
     """
 
     settings: Callable[[Params], Any]
@@ -70,14 +73,18 @@ class AuxiliaryMethod:
     from_state: Callable[[dict[str, Tensor]], Detector]
     few_shot: Callable[[Any, Tensor], Detector] | None = None
     transductive: Callable[[Any, FeatureView, Params, int, torch.device], Detector] | None = None
+    clip: bool = False
 
 
 AUXILIARY_METHODS = {
     "af-tokens": AuxiliaryMethod(
         lambda p: p.methods.af_tokens.model_copy(update={"shots": (0,)}),  # the fit is the same for all shots
         fit_af_tokens,
-        AfTokens.from_state,
-        AfTokens.with_shots,
+        restore_af_tokens,
+        TokenDetector.with_shots,
+    ),
+    "afclip": AuxiliaryMethod(
+        lambda p: p.afclip, fit_afclip, restore_afclip, TokenDetector.with_shots, clip=True
     ),
     "cozad-zero": AuxiliaryMethod(
         lambda p: p.cozad_zero,

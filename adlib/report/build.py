@@ -13,7 +13,15 @@ from adlib.report.images import by_fit, read_rows
 from adlib.report.operating import Operating, defect_rows, lookalikes, operating_rows
 from adlib.report.provenance import data_rows, software
 from adlib.report.reported import reported_rows
-from adlib.report.results import Results, evaluation, noise_key, read_results, require, write_results
+from adlib.report.results import (
+    METRIC_NAMES,
+    Results,
+    evaluation,
+    noise_key,
+    read_results,
+    require,
+    write_results,
+)
 from adlib.report.templates import environment
 from adlib.report.triage import rank, write_triage
 from adlib.report.verdict import signed, verdict
@@ -60,12 +68,15 @@ def render(params: Params, results: Results, images: Images, outputs: Path, para
         .render(
             params=params,
             results=results,
+            leading=METRIC_NAMES[results.leading],
             verdict=verdict(results, {row.noise: row.overall for row in paired}),
             counts=counts,
             totals=total(counts),
             tables=tables(results),
             charts=charts(results),
-            curves=[_curves(results, images, operating, c) for c in range(len(results.categories))],
+            curves=[
+                _curves(results, images, operating, c) for c, row in enumerate(counts) if row.test_normal
+            ],
             paired=paired,
             operating=operating,
             reported=reported_rows(results),

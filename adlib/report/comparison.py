@@ -60,7 +60,7 @@ def table(results: Results, c: int) -> Table:
             for m, method in enumerate(results.methods)
         }
         fall = mean[:, n] - mean[:, order[0]]
-        k = results.metrics.index(LEADING)
+        k = results.metrics.index(results.leading)
         change[results.levels[n]] = {
             method: "" if n == order[0] else signed(fall[m, k]) for m, method in enumerate(results.methods)
         }

@@ -22,7 +22,8 @@ EXAMPLES = 4  # of each kind
 SUSPECTS = 6  # training images
 BOXES = 20  # patches of an example, the worst
 # Colours run from the median to this quantile of the patch scores of normal test images: brightest means
-# "as abnormal as 1 patch in 1000 of normal images, or more". One scale a category and method.
+# "as abnormal as 1 patch in 1000 of normal images, or more". One scale a category and method. Where no test
+# image is normal, of all of them: most of their patches are.
 SCALE = (0.5, 0.999)
 # Base64 adds a third: a report of 15 categories and 5 methods stays below 15 MB.
 BUDGET = 135_000
@@ -77,7 +78,8 @@ def write_gallery(
     anomalous = np.array([labels[id].anomalous for id in scores.test])
     scale = None
     if scores.grid is not None:
-        low, high = (float(q) for q in np.quantile(scores.patch[~anomalous], SCALE))
+        ordinary = scores.patch if anomalous.all() else scores.patch[~anomalous]
+        low, high = (float(q) for q in np.quantile(ordinary, SCALE))
         scale = {"low": low, "high": high, "quantiles": SCALE}
     entries: list[tuple[str, dict[str, Any]]] = []
     pictures: list[np.ndarray] = []
@@ -104,7 +106,8 @@ def write_gallery(
             pictures.append(np.concatenate([panels(rgb, heat, mask), *others], axis=1))
             score = float(scores.image[i])
             # How far the image is on the wrong (or right) side, in numbers that all methods share.
-            above = float((scores.image[anomalous != anomalous[i]] < score).mean())
+            others = scores.image[anomalous != anomalous[i]]
+            above = float((others < score).mean()) if others.size else None
             measured = {"score": score, "above": above, "mask": mask is not None and bool(mask.any())}
             entries.append((group, describe(scores.test[i]) | measured | likest))
     if scores.suspects is not None and scores.weight is not None and scores.suspicion is not None:

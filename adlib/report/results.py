@@ -57,6 +57,11 @@ class Results:
     values: np.ndarray
 
     @property
+    def leading(self) -> str:
+        """The metric that ranks the methods: pixel AUROC where no category has normal test images."""
+        return LEADING if LEADING in self.metrics else "pixel_auroc"
+
+    @property
     def mean(self) -> np.ndarray:
         """`(C, M, L, K)`: mean over seeds."""
         return self.values.mean(axis=3)

@@ -5,12 +5,12 @@ from collections.abc import Mapping
 import numpy as np
 
 from adlib.report.images import PairedTest
-from adlib.report.results import LEADING, Results
+from adlib.report.results import LEADING, METRIC_NAMES, Results
 from adlib.report.svg import percent
 
 
 def verdict(results: Results, tests: Mapping[float, PairedTest]) -> list[str]:
-    """Sentences on the leader by image AUROC at the lowest and at the highest noise level.
+    """Sentences on the leader, by image AUROC if there is one, at the lowest and at the highest noise level.
 
     Args:
         results: every metric.
@@ -18,6 +18,8 @@ def verdict(results: Results, tests: Mapping[float, PairedTest]) -> list[str]:
             spread is the better judge, and the tests are left to the table.
     """
     levels = dict.fromkeys((min(results.levels), max(results.levels)))
+    if results.leading != LEADING:  # no normal images: there is no training set to be dirty
+        levels = dict.fromkeys([min(results.levels)])
     sentences = [_at(results, level, tests.get(level)) for level in levels]
     if len(results.seeds) == 1 and len(results.methods) > 1:
         sentences.append(
@@ -28,8 +30,8 @@ def verdict(results: Results, tests: Mapping[float, PairedTest]) -> list[str]:
 
 
 def ranking(results: Results, level: float) -> tuple[list[int], np.ndarray]:
-    """Methods at a noise level, the best first, and their `(M, S)` image AUROC (mean over categories)."""
-    n, k = results.levels.index(level), results.metrics.index(LEADING)
+    """Methods at a noise level, the best first, and their `(M, S)` leading metric (mean over categories)."""
+    n, k = results.levels.index(level), results.metrics.index(results.leading)
     values = results.over_categories().values[0, :, n, :, k]
     return [int(m) for m in np.argsort(-values.mean(axis=1), kind="stable")], values
 
@@ -44,9 +46,12 @@ def _at(results: Results, level: float, test: PairedTest | None) -> str:
     names = [results.methods[m] for m in order]
     C, S, first = len(results.categories), len(results.seeds), values[order[0]]
     where = f"With {percent(level)} anomalies in the training set" if level else "Trained on clean images"
-    what = f"a mean image AUROC over {C} categories"
+    if results.leading != LEADING:
+        where = "Trained on another set"
+    metric = METRIC_NAMES[results.leading]
+    what = f"a mean {metric} over {C} categories"
     if C == 1:
-        what = f"an image AUROC on {results.categories[0]}"
+        what = f"{'an' if metric[0] in 'aeiou' else 'a'} {metric} on {results.categories[0]}"
     spread = f" (± {first.std(ddof=1):.3f} over {S} seeds)" if S > 1 else ""
     score = f"{what} of {first.mean():.3f}{spread}"
     if len(order) == 1:

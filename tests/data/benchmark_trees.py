@@ -57,19 +57,20 @@ class Case:
         return root
 
 
-def mvtec_like(category: str, defect: str, ending: str = "_mask.png", more: list[str] | None = None) -> Case:
+def mvtec_like(category: str, defect: str) -> Case:
     return Case(
         category,
         [
             *numbered(f"{category}/train/good/{{:03}}.png", 0, 1, 2),
             *numbered(f"{category}/test/good/{{:03}}.png", 0, 1),
             *numbered(f"{category}/test/{defect}/{{:03}}.png", 0, 1),
-            *(more or []),
         ],
         {("train", "good"): 3, ("test", "good"): 2, ("test", defect): 2},
-        numbered(f"{category}/ground_truth/{defect}/{{:03}}{ending}", 0, 1),
+        numbered(f"{category}/ground_truth/{defect}/{{:03}}_mask.png", 0, 1),
     )
 
+
+LUG = "11 ring cable lug"
 
 VISA_ROWS = [
     *[f"pcb1,train,normal,pcb1/Data/Images/Normal/{n:04}.JPG," for n in range(3)],
@@ -98,8 +99,16 @@ CASES: dict[str, Case] = {
     "mvtec": mvtec_like("metal_nut", "bent"),
     "mpdd": mvtec_like("bracket_black", "hole"),
     "dtd-synthetic": mvtec_like("Woven_001", "bad"),
-    "viaduct": mvtec_like(
-        "11 ring cable lug", "deformed", ".png", ["11 ring cable lug/val/good/Image_defect-free_7_0.png"]
+    "viaduct": Case(  # Image_<kind>_<object>_<view>: several views of an object
+        LUG,
+        [
+            *numbered(f"{LUG}/train/good/Image_defect-free_1_{{}}.png", 0, 1, 2),
+            f"{LUG}/val/good/Image_defect-free_7_0.png",
+            *numbered(f"{LUG}/test/good/Image_defect-free_8_{{}}.png", 0, 1),
+            *numbered(f"{LUG}/test/deformed/Image_deformed_9_{{}}.png", 0, 4),
+        ],
+        {("train", "good"): 3, ("test", "good"): 2, ("test", "deformed"): 2},
+        numbered(f"{LUG}/ground_truth/deformed/Image_deformed_9_{{}}.png", 0, 4),
     ),
     "visa": Case(
         "pcb1",

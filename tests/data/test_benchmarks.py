@@ -1,5 +1,6 @@
 """Every published layout: what its miniature tree becomes, and the error that each wrong variant gives."""
 
+import re
 import shutil
 from collections import Counter
 from collections.abc import Callable
@@ -106,7 +107,7 @@ WRONG: list[tuple[str, Change, str]] = [
     ("mvtec", add("metal_nut/validation/good/0.png"), "unknown folder validation; this layout has"),
     ("mpdd", remove("bracket_black/ground_truth/hole/000_mask.png"), NO_MASK),
     ("dtd-synthetic", add("Woven_001/train/bad/000.png"), "only 'good' belongs here, found bad"),
-    ("viaduct", remove("11 ring cable lug/ground_truth/deformed/001.png"), NO_MASK),
+    ("viaduct", remove("11 ring cable lug/ground_truth/deformed/Image_deformed_9_4.png"), NO_MASK),
     ("visa", remove(CSV), "the table of the split is missing; copy split_csv/ out of the archive"),
     ("visa", edit(CSV, "object,split", "object,part"), "the header must be object,split,label"),
     ("visa", edit(CSV, "test,normal", "val,normal"), "label normal or anomaly, got 'pcb1,val,"),
@@ -165,5 +166,25 @@ WRONG: list[tuple[str, Change, str]] = [
 @pytest.mark.parametrize(("name", "change", "message"), WRONG, ids=[f"{n}-{m[:40]}" for n, _, m in WRONG])
 def test_wrong_variants(tmp_path: Path, name: str, change: Change, message: str):
     change(CASES[name].build(tmp_path))
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(DataError, match=message) as caught:
         load(name, tmp_path)
+    assert any(re.search(pattern, str(caught.value)) for pattern in documented_errors())
+
+
+def documented_errors() -> list[str]:
+    """The first column of the table of errors in docs/datasets.md; `…` stands for anything."""
+    table = (ROOT / "docs" / "datasets.md").read_text(encoding="utf-8").split("## Wrong trees\n")[1]
+    rows = [row.split("`")[1] for row in table.split("\n## ")[0].splitlines() if row.startswith("| `")]
+    return [".*".join(map(re.escape, row.split("…"))) for row in rows]
+
+
+@pytest.mark.parametrize(("product", "image", "truth"), [("02", "png", "png"), ("03", "bmp", "bmp")])
+def test_the_other_formats_of_btad(tmp_path: Path, product: str, image: str, truth: str):
+    base = tmp_path / "BTech_Dataset_transformed" / product
+    for part in ("train/ok", "test/ok", "test/ko"):
+        picture(base / part / f"0000.{image}")
+    mask(base / "ground_truth" / "ko" / f"0000.{truth}")
+    root = dataset_root("btad", str(tmp_path), "")
+    *normal, defective = dataset_records("btad", root, product)
+    assert [record.mask for record in normal] == ["", ""]
+    assert defective.mask == f"{product}/ground_truth/ko/0000.{truth}"

@@ -69,6 +69,10 @@ def handler_of(server: Server) -> type[BaseHTTPRequestHandler]:
                 self.send_header("Content-Length", str(len(server.data) - start))
             self.end_headers()
             end = start + number if kind in ("cut", "stall") else len(server.data)
+            while kind == "slow" and start < end:  # a byte now and then is no silence
+                self.wfile.write(server.data[start : start + number])
+                start += number
+                server.release.wait(0.06)
             self.wfile.write(server.data[start:end])
             if kind == "stall":
                 server.release.wait(10)
@@ -170,6 +174,16 @@ def test_an_unknown_checksum_is_pinned(server: Server, tmp_path: Path):
     assert names(tmp_path) == {"checksums.json"}
 
 
+def test_the_first_digits_of_a_checksum(server: Server, tmp_path: Path):
+    """Some publish no more; what came is pinned whole."""
+    target, pins = tmp_path / "data.zip", tmp_path / "checksums.json"
+    with pytest.raises(DownloadError, match=f"sha256 is {SHA} and not 0000…; it was not kept"):
+        download([server.url], target, None, pins=pins, prefix="0000")
+    assert names(tmp_path) == set()
+    download([server.url], target, None, pins=pins, prefix=SHA[:8])
+    assert pinned(pins) == {"data.zip": SHA}
+
+
 @pytest.mark.parametrize("status", [404, 403, 401])
 def test_a_file_that_is_not_there_is_not_asked_for_twice(server: Server, tmp_path: Path, status: int):
     server.answers = [str(status)]
@@ -215,6 +229,13 @@ def test_a_server_that_falls_silent(server: Server, tmp_path: Path):
     server.answers = ["stall 300000", "ok"]
     assert get(server, tmp_path).read_bytes() == DATA
     assert server.ranges == [None, "bytes=294912-"]
+
+
+def test_a_slow_server_is_waited_for(server: Server, tmp_path: Path):
+    """Eleven pieces take longer than `Patience.timeout`, which counts silence only."""
+    server.answers = ["slow 100000"]
+    assert get(server, tmp_path).read_bytes() == DATA
+    assert server.ranges == [None]
 
 
 def test_a_redirect(server: Server, tmp_path: Path):

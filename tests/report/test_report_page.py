@@ -153,6 +153,23 @@ def test_overlap_is_a_warning(params, tmp_path: Path):
     assert "The reserve also stays in the test set" in write(tmp_path, chosen)
 
 
+def test_methods_trained_elsewhere_name_their_set_and_its_masks(params, tmp_path: Path):
+    chosen = configure(params)
+    text = Page(write(tmp_path / "plain", chosen)).text
+    assert "Auxiliary set" not in text
+    assert "518 px" not in text
+    chosen = chosen.model_copy(
+        update={
+            "methods": chosen.methods.model_copy(update={"clip": ("afclip",)}),
+            "auxiliary": chosen.auxiliary.model_copy(update={"categories": ("weave", "brushed")}),
+            "clip": chosen.clip.model_copy(update={"weights": "random"}),
+        }
+    )
+    text = Page(write(tmp_path / "clip", chosen)).text
+    assert "samples (weave, brushed): afclip trained on both of its splits; the test split carries" in text
+    assert "ViT-L-14-336, 518 px, random weights: a trial of the route" in text
+
+
 def test_one_seed_one_level_one_method_still_make_a_page(params, tmp_path: Path):
     chosen = configure(params, categories=("mono",), methods=("patchcore",), levels=(0.1,), seeds=(0,))
     text = Page(write(tmp_path, chosen)).text
