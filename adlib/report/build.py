@@ -79,7 +79,7 @@ def render(params: Params, results: Results, images: Images, outputs: Path, para
             ],
             paired=paired,
             operating=operating,
-            reported=reported_rows(results),
+            reported=reported_rows(results, params),
             defects=defect_rows(results, outputs),
             lookalikes=lookalikes(results, outputs),
             galleries=galleries,
