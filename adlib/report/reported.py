@@ -23,7 +23,7 @@ class Reported:
 
 
 def reported_rows(results: Results, params: Params) -> list[Reported]:
-    """Ours (lowest noise, mean over seeds) and the papers' of the same protocol: full-shot, then zero-shot."""
+    """Ours (lowest noise, mean over seeds) and the papers': full-shot methods first, then zero-shot ones."""
     zero_shot = {*params.methods.auxiliary, *params.methods.clip}
     full_shot = [m for m, name in enumerate(results.methods) if name.partition("/")[0] not in zero_shot]
     inductive = [m for m, name in enumerate(results.methods) if name in zero_shot]
