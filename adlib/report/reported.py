@@ -5,12 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from adlib.config import Params, split_variant
+from adlib.config import TRANSDUCTIVE, Params, split_variant
 from adlib.data.catalogue import catalogue
 from adlib.reference import PAPERS, PaperResult, paper_results
 from adlib.report.results import METRIC_NAMES, Results
 
 AVERAGE = "average"  # over a dataset's categories, in the papers' tables
+NO_MASKS = "no masks"
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ def protocols(params: Params) -> dict[str, str]:
     def protocol(method: str, shots: int) -> str:
         if shots:
             return f"{shots}-shot"
+        if method.endswith(TRANSDUCTIVE):
+            return "transductive"  # no paper here is
         return f"zero-shot {params.auxiliary.name}" if method.partition("/")[0] in auxiliary else "full-shot"
 
     return {name: protocol(*split_variant(name)) for name in params.methods.names}
@@ -56,17 +59,26 @@ def _rows(results: Results, c: int, category: str, protocols: Mapping[str, str])
     """The rows of category number `c`, which the papers call `category`."""
     mean = results.mean[c, :, results.levels.index(min(results.levels))]
     for protocol in dict.fromkeys(protocols[method] for method in results.methods):
-        for k, metric in enumerate(results.metrics):
-            found = paper_results(
-                dataset=results.dataset, category=category, metric=metric, setting="", protocol=protocol
-            )
-            values = zip(results.methods, mean[:, k], strict=True)
-            ours = {m: f"{100 * v:.1f}" for m, v in values if protocols[m] == protocol and not np.isnan(v)}
-            if found and ours:
-                papers = {f"{one.method}, {PAPERS[one.paper]}": _percent(one) for one in found}
+        found = paper_results(dataset=results.dataset, category=category, setting="", protocol=protocol)
+        for metric in dict.fromkeys(one.metric for one in found):
+            k = results.metrics.index(metric) if metric in results.metrics else None
+            values = {
+                method: np.nan if k is None else mean[m, k]
+                for m, method in enumerate(results.methods)
+                if protocols[method] == protocol
+            }
+            ours = {method: f"{100 * v:.1f}" for method, v in values.items() if not np.isnan(v)}
+            if not ours and metric.startswith(("pixel", "aupro")):
+                ours = dict.fromkeys(values, NO_MASKS)
+            papers = {
+                f"{one.method}, {PAPERS[one.paper]}": _percent(one) for one in found if one.metric == metric
+            }
+            if ours:
                 yield Reported(category, protocol, METRIC_NAMES.get(metric, metric), ours, papers)
 
 
 def _percent(result: PaperResult) -> str:
     spread = "" if result.spread is None else f" ± {result.spread:.1f}"
-    return f"{result.percent:.1f}{spread}" + ("?" if result.note.startswith("doubtful") else "")
+    doubt = "?" if result.note.startswith("doubtful") else ""
+    unseen = f" ({NO_MASKS} published)" if result.note.startswith(NO_MASKS) else ""
+    return f"{result.percent:.1f}{spread}{doubt}{unseen}"
