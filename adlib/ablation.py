@@ -24,12 +24,13 @@ from adlib.device import resolve_device
 from adlib.errors import UserError
 from adlib.evaluation import evaluate
 from adlib.features.build import build_features
+from adlib.features.clip_rows import build_tokens
 from adlib.fits import seed_name
 from adlib.io import read_json
-from adlib.methods.registry import AUXILIARY_METHODS
+from adlib.methods.registry import AUXILIARY_METHODS, features_folder, on_clip
 from adlib.progress import say
 from adlib.reference import FOLDER, PaperResult, named_setting, paper_results
-from adlib.schema import DatasetParams
+from adlib.schema import ClipParams, DatasetParams
 from adlib.store import content_key
 from adlib.training import train
 
@@ -47,7 +48,7 @@ def override(params: Params, changes: Mapping[str, Any]) -> Params:
     return checked_params(raw, "changed parameters")
 
 
-SPECIAL = ("named", "method", "shots")
+SPECIAL = ("named", "method", "shots", "only")
 ZERO_SHOT = {"cozad": "cozad-zero"}
 
 
@@ -55,8 +56,8 @@ ZERO_SHOT = {"cozad": "cozad-zero"}
 class Ablation:
     """A table as parameter settings; `*` in a key stands for the method.
 
-    Three keys of a setting are no parameters: `named` (one of settings.yaml), `method` (fitted in place of
-    the table's) and `shots` (how many training images are left).
+    Four keys of a setting are no parameters: `named` (one of settings.yaml), `method` (fitted in place of
+    the table's), `shots` (how many training images are left) and `only` (the one method that has such a row).
 
     It is a table of a paper, or (`paper` is empty) one of ours, whose rows are compared with `reference`.
     """
@@ -103,7 +104,18 @@ class Ablation:
 
     def protocol(self, params: Params) -> str:
         """What our numbers were trained on."""
-        return f"zero-shot {params.auxiliary.name}" if self.zero_shot else "full-shot"
+        auxiliary = self.zero_shot or self.methods[0] in AUXILIARY_METHODS
+        return f"zero-shot {params.auxiliary.name}" if auxiliary else "full-shot"
+
+    def rows(self, params: Params) -> list[tuple[str, str]]:
+        """Method and setting of the rows that can be run: those of CLIP need its weights."""
+        return [
+            (method, name)
+            for method in self.methods
+            for name, changes in self.settings.items()
+            if changes.get("only", method) == method
+            and (params.clip.weights is not None or not on_clip(self.fitted(method, name)))
+        ]
 
     @property
     def reported(self) -> list[PaperResult]:
@@ -151,15 +163,14 @@ def run_ablation(ablation: Ablation, params: Params, outputs: Path) -> list[Meas
     plans = {category: _chosen_splits(params, category, outputs) for category in params.dataset.categories}
     found = []
     with tempfile.TemporaryDirectory() as scratch:
-        for method in ablation.methods:
-            for setting in ablation.settings:
-                chosen, fitted = ablation.params(params, method, setting), ablation.fitted(method, setting)
-                made = _with_features(chosen, params, fitted, outputs, Path(scratch))
-                for category, plan in plans.items():
-                    say(f"{ablation.name}: {setting}")
-                    part = _few(plan, made / "fetch" / category, ablation.settings[setting].get("shots"))
-                    results = _measure(chosen, category, fitted, part, made, Path(scratch))
-                    found += [Measured(method, setting, category, *result) for result in results]
+        for method, setting in ablation.rows(params):
+            chosen, fitted = ablation.params(params, method, setting), ablation.fitted(method, setting)
+            made = _with_features(chosen, params, fitted, outputs, Path(scratch))
+            for category, plan in plans.items():
+                say(f"{ablation.name}: {method}, {setting}")
+                part = _few(plan, made / "fetch" / category, ablation.settings[setting].get("shots"))
+                results = _measure(chosen, category, fitted, part, made, Path(scratch))
+                found += [Measured(method, setting, category, *result) for result in results]
     return found
 
 
@@ -191,29 +202,39 @@ def _few(plan: Splits, fetched: Path, shots: int | None) -> Splits:
 
 
 def _with_features(params: Params, prepared: Params, method: str, outputs: Path, scratch: Path) -> Path:
-    """`outputs`, or a folder like it with the features of another backbone block."""
-    if params.backbone == prepared.backbone:
+    """`outputs`, or a folder like it with the features of another backbone or of other CLIP blocks."""
+    network, before = (
+        (params.clip, prepared.clip) if on_clip(method) else (params.backbone, prepared.backbone)
+    )
+    if network == before:
         return outputs
-    made = scratch / content_key(backbone=params.backbone.model_dump(mode="json"))
+    made = scratch / content_key(network=network.model_dump(mode="json"))
     blocks: list[tuple[DatasetParams, str]] = [(params.dataset, "")]
     if method in AUXILIARY_METHODS:
         blocks.append((params.auxiliary, "auxiliary"))
     for dataset, block in blocks:
         for category in dataset.categories:
-            folder = made / block / "features" / category
+            folder = features_folder(made / block, category, method)
             if folder.exists():
                 continue
             fetched = made / block / "fetch" / category
             shutil.copytree(outputs / block / "fetch" / category, fetched)
-            build_features(
-                folder,
+            source = (
                 read_manifest(fetched / "manifest.csv"),
                 dataset_root(dataset.name, dataset.root, dataset.version),
-                params.backbone,
-                image_size=params.image_size,
-                keep_aspect=params.keep_aspect,
-                device=resolve_device(params.device),
             )
+            device = resolve_device(params.device)
+            if isinstance(network, ClipParams):
+                build_tokens(folder, *source, network, keep_aspect=params.keep_aspect, device=device)
+            else:
+                build_features(
+                    folder,
+                    *source,
+                    network,
+                    image_size=params.image_size,
+                    keep_aspect=params.keep_aspect,
+                    device=device,
+                )
     return made
 
 
@@ -249,8 +270,9 @@ def _fit_zero_shot(
     if not params.auxiliary.categories:
         raise UserError("auxiliary.categories: is empty; name some, and run `dvc repro` with that method")
     for name in params.auxiliary.categories:
-        if not (source / "features" / name).exists():
-            raise UserError(f"{source / 'features' / name} is missing; run `dvc repro` with that method")
+        folder = features_folder(source, name, method)
+        if not folder.exists():
+            raise UserError(f"{folder} is missing; run `dvc repro` with that method")
     train_auxiliary(params, method, source, models, timing)
     apply_auxiliary(
         params,
@@ -258,7 +280,7 @@ def _fit_zero_shot(
         method,
         models=models,
         manifest=outputs / "fetch" / category / "manifest.csv",
-        features=outputs / "features" / category,
+        features=features_folder(outputs, category, method),
         splits=splits,
         out=scratch / "fits",
         timing=scratch / "applied.json",

@@ -4,10 +4,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import t as student
 
 from adlib.ablation import Ablation, Measured
 from adlib.config import Params
+from adlib.metrics.comparison import mean_interval
 
 NOT_MEASURED = "not measured here"
 SECONDS = "fit_seconds"
@@ -26,6 +26,7 @@ def comparison(
 ) -> tuple[list[str], list[list[str]]]:
     """The table to print: a header, and a row a method, setting and metric of the paper's table.
 
+    A method of ours that the paper does not have follows.
     Numbers are in percent; ours are means over categories and seeds. Where the paper has a pixel metric and
     our data has no masks, ours is `no masks`.
     """
@@ -35,6 +36,8 @@ def comparison(
     run = {key[:2] for key in values}
     reported = {(r.method, r.setting, r.metric, r.dataset, r.protocol): r for r in ablation.reported}
     datasets = list(dict.fromkeys(key[3:] for key in reported))
+    metrics = {key[2] for key in reported}
+    others = [(one.method, one.setting, one.metric) for one in measured if one.metric in metrics]
     levels = [f"{level:g}" for level in params.noise.levels]
 
     def paper(method: str, setting: str, metric: str, dataset: tuple[str, str]) -> str:
@@ -63,7 +66,7 @@ def comparison(
             *(ours(*key, level) for level in levels),
             seconds(*key[:2]),
         ]
-        for key in dict.fromkeys(key[:3] for key in reported)
+        for key in dict.fromkeys([*(key[:3] for key in reported), *others])
     ]
     return header, rows
 
@@ -102,11 +105,11 @@ def differences(
 
 def with_interval(differences: Sequence[float]) -> str:
     """`mean [low, high]`: Student's 95 % interval of the mean; `mean` alone for a single number."""
-    mean, n = float(np.mean(differences)), len(differences)
-    if n < 2:
+    mean = float(np.mean(differences))
+    if len(differences) < 2:
         return f"{mean:+.1f}"
-    half = float(student.ppf(0.975, n - 1) * np.std(differences, ddof=1) / np.sqrt(n))
-    return f"{mean:+.1f} [{mean - half:+.1f}, {mean + half:+.1f}]"
+    low, high = mean_interval(differences)
+    return f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]"
 
 
 def _seconds(measured: Sequence[Measured], method: str, setting: str, category: str) -> str:

@@ -24,7 +24,7 @@ from adlib.imports import code_version
 from adlib.io import atomic_directory, write_json
 from adlib.losses import patch_mask
 from adlib.methods.auxiliary import AuxiliaryImages
-from adlib.methods.registry import AUXILIARY_METHODS
+from adlib.methods.registry import AUXILIARY_METHODS, features_folder
 from adlib.progress import say
 from adlib.schema import DatasetParams
 from adlib.store import content_key
@@ -141,12 +141,10 @@ def open_sources(
     params: Params, method: str, outputs: Path, device: torch.device
 ) -> dict[str, AuxiliarySource]:
     """Manifest, labels and the method's kind of features of every auxiliary category."""
-    clip = AUXILIARY_METHODS[method].clip
     fetched = {category: outputs / "fetch" / category for category in params.auxiliary.categories}
     samples = {category: read_manifest(folder / "manifest.csv") for category, folder in fetched.items()}
     folders = [
-        (outputs / "clip" / category / method if clip else outputs / "features" / category, manifest)
-        for category, manifest in samples.items()
+        (features_folder(outputs, category, method), manifest) for category, manifest in samples.items()
     ]
     features = open_rows(params, params.auxiliary, folders, device)
     return {

@@ -13,7 +13,8 @@ def ablate(
     names: Annotated[
         list[str],
         typer.Argument(
-            help="comet-table5, comet-parts, cozad-table3, -table4, -table5, -table6, -table7, cozad-shots"
+            help="comet-table5, comet-parts, cozad-table3, -table4, -table5, -table6, -table7, cozad-shots, "
+            "afclip-table4, afclip-loss"
         ),
     ],
     category: Annotated[list[str] | None, typer.Option(help="instead of dataset.categories")] = None,

@@ -39,6 +39,7 @@ class AfTokensParams(Block):
     """AF-CLIP's adaptor, losses and banks over the backbone's patches (method `af-tokens`)."""
 
     shots: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
+    adaptor: bool
     windows: Annotated[tuple[Annotated[int, Field(ge=1), AfterValidator(odd)], ...], Field(min_length=1)]
     window_sigma: Positive
     heads: Count
@@ -55,9 +56,9 @@ class AfTokensParams(Block):
 
 
 class AfClipParams(AfTokensParams):
-    """The same on CLIP's tokens, with learned prompts (methods AF-CLIP and AF-CLIP+)."""
+    """The same on CLIP's tokens, with prompts (methods AF-CLIP and AF-CLIP+)."""
 
-    prompt_length: Count
+    prompt_length: Annotated[int, Field(ge=0)]
     prompt_std: Positive
     compile: bool
     checkpointing: bool

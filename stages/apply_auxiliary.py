@@ -4,20 +4,19 @@ import sys
 
 from adlib.application import apply_auxiliary
 from adlib.config import load_params
-from adlib.methods.registry import AUXILIARY_METHODS
+from adlib.methods.registry import features_folder
 from adlib.stage import OUTPUTS, stage
 
 
 @stage
 def main(category: str, method: str) -> None:
-    patches, tokens = OUTPUTS / "features" / category, OUTPUTS / "clip" / category / method
     apply_auxiliary(
         load_params(),
         category,
         method,
         models=OUTPUTS / "auxiliary" / "fits" / method,
         manifest=OUTPUTS / "fetch" / category / "manifest.csv",
-        features=tokens if AUXILIARY_METHODS[method].clip else patches,
+        features=features_folder(OUTPUTS, category, method),
         splits=OUTPUTS / "contaminate" / f"{category}.json",
         out=OUTPUTS / "fits" / category / method,
         timing=OUTPUTS / "timing" / category / f"{method}.json",

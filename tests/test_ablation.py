@@ -42,7 +42,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield base / "outputs"
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if find_ablation(name).paper])
+@pytest.mark.parametrize("name", [name for name in NAMES if find_ablation(name).paper not in ("", "afclip")])
 def test_every_setting_is_valid_and_is_a_row_of_the_paper(name: str, params: Params):
     ablation = find_ablation(name)
     reported = {(result.method, result.setting) for result in ablation.reported}

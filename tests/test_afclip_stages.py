@@ -9,6 +9,7 @@ from auxiliary_set import CATEGORIES, TARGET, configure, write_sets
 from conftest import CPU
 from PIL import Image
 from tiny_clip import tiny_clip
+from torch.nn import functional as F
 
 from adlib.application import apply_auxiliary
 from adlib.auxiliary import train_auxiliary
@@ -170,3 +171,45 @@ def test_the_key_of_a_fit_leaves_out_where_the_weights_lie(clip_params: Params):
     assert settings.clip == moved
     assert settings.model_dump(mode="json") == clip_params.afclip.model_dump(mode="json")
     assert settings.afclip.shots == (0,), "the fit is the same for all shots"
+
+
+def test_a_fixed_prompt_without_an_adaptor_is_clip_itself(clip_params: Params, outputs: Path):
+    """Table 4's base, against CLIP's own text tower and projection; nothing is trained."""
+    changes = {"adaptor": False, "prompt_length": 0, "windows": (1,), "shots": (0,)}
+    afclip = clip_params.methods.afclip.model_copy(update=changes)
+    methods = clip_params.methods.model_copy(update={"afclip": afclip})
+    base = clip_params.model_copy(
+        update={"methods": methods, "clip": clip_params.clip.model_copy(update={"blocks": (4,)})}
+    )
+    embed(base, outputs)
+    model = learn(base, outputs)
+    assert read_json(model / "fit.json")["log"] == []
+    clip = open_clip_tower(base.clip, CPU)
+    ids = clip.tokenise(["a photo of an object without defect.", "a photo of an object with defect."])
+    states = F.normalize(clip.model.encode_text(ids), dim=1)
+    detector = load_detector(model)
+    torch.testing.assert_close(F.normalize(detector.state()["states"], dim=1), states, rtol=0, atol=1e-5)
+    samples = read_manifest(outputs / "fetch" / TARGET / "manifest.csv")
+    (features,) = open_rows(base, base.dataset, [(outputs / "clip" / TARGET / "afclip", samples)], CPU)
+    rows = features.select([sample.id for sample in samples]).batch(np.arange(4), CPU)
+    cosines = F.normalize(clip.project(rows.float()), dim=2) @ states.T
+    expected = torch.softmax(cosines / 0.07, dim=2)[..., 1]
+    scores = detector.score(rows)
+    torch.testing.assert_close(scores.image, expected[:, 0], rtol=0, atol=1e-4)
+    torch.testing.assert_close(scores.patch, expected[:, 1:], rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("changes", [{"adaptor": False}, {"prompt_length": 0}])
+def test_one_of_both_parts_is_trained_without_the_other(changes: dict, clip_params: Params, outputs: Path):
+    afclip = clip_params.methods.afclip.model_copy(update=changes)
+    chosen = clip_params.model_copy(
+        update={"methods": clip_params.methods.model_copy(update={"afclip": afclip})}
+    )
+    embed(chosen, outputs)
+    model = learn(chosen, outputs)
+    assert len(read_json(model / "fit.json")["log"]) == 2
+    state = load_detector(model).state()
+    assert any(name.startswith("adaptor.") for name in state) == afclip.adaptor
+    assert len(state["prompts.vectors"]) == afclip.prompt_length
+    expected = load_scores(apply(chosen, outputs) / "shots-2" / "noise-0_seed-0")
+    assert expected.patch.shape == (4, SIDE**2)

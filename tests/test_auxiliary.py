@@ -182,3 +182,17 @@ def test_af_tokens_needs_masks(auxiliary_params: Params, outputs: Path, store: P
         UserError, match=r"auxiliary.categories: af-tokens learns from masks, and stone has none"
     ):
         learn(auxiliary_params, outputs)
+
+
+def test_af_tokens_without_an_adaptor_scores_the_patches_as_they_are(
+    auxiliary_params: Params, outputs: Path, store: Path
+):
+    """Cosines to two learned states; the saved model has no adaptor either."""
+    tokens = auxiliary_params.methods.af_tokens.model_copy(update={"adaptor": False, "windows": (1,)})
+    params = configure(auxiliary_params, outputs.parent / "data", af_tokens=tokens)
+    detector = load_detector(learn(params, outputs) / "seed-0")
+    states = detector.state()["states"]
+    assert not any(name.startswith("adaptor.") for name in detector.state())
+    patches = torch.randn(3, 64, states.shape[1], generator=torch.Generator().manual_seed(0))
+    s = torch.nn.functional.cosine_similarity(patches[:, :, None], states, dim=3) / 0.07
+    torch.testing.assert_close(detector.score(patches).patch, torch.softmax(s, dim=2)[..., 1])

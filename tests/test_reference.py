@@ -48,6 +48,67 @@ def test_cozad_by_eye(wanted: dict, expected: float):
     assert percent(paper="cozad", **wanted) == expected
 
 
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        ({"table": 1, "dataset": "visa", "method": "afclip", "metric": "image_auroc"}, 88.5),
+        ({"table": 1, "dataset": "kvasir", "method": "adaclip", "metric": "aupro_0.3"}, 41.3),
+        ({"table": 1, "dataset": "dagm", "method": "vand", "metric": "image_ap"}, 83.8),
+        (
+            {"table": 2, "dataset": "mvtec", "method": "afclip", "protocol": "4-shot", "metric": "aupro_0.3"},
+            93.8,
+        ),
+        (
+            {"table": 2, "dataset": "visa", "method": "iipad", "protocol": "1-shot", "metric": "image_ap"},
+            87.5,
+        ),
+        ({"table": 3, "method": "regad", "metric": "pixel_auroc"}, 96.7),
+        ({"table": 3, "method": "differnet"}, 87.3),
+        ({"table": 4, "dataset": "visa", "setting": "V2", "metric": "pixel_auroc"}, 94.7),
+        ({"table": 4, "dataset": "mvtec", "setting": "base", "metric": "pixel_auroc"}, 20.0),
+        ({"table": 5, "dataset": "visa", "setting": "LoRA", "metric": "image_auroc"}, 85.7),
+        (
+            {
+                "table": 6,
+                "dataset": "mvtec",
+                "setting": "without the alignment loss",
+                "metric": "pixel_auroc",
+            },
+            91.8,
+        ),
+    ],
+)
+def test_afclip_by_eye(wanted: dict, expected: float):
+    assert percent(paper="afclip", **wanted) == expected
+
+
+def test_afclip_has_the_spread_of_its_draws():
+    found = paper_results("afclip", table=2, dataset="visa", method="afclip", metric="image_auroc")
+    shown = [(one.protocol, one.percent, one.spread) for one in found]
+    assert shown == [
+        ("zero-shot mvtec", 88.5, 0.0), ("1-shot", 90.5, 2.1), ("2-shot", 91.2, 1.4), ("4-shot", 92.2, 1.3),
+    ]  # fmt: skip
+    assert paper_results("afclip", table=2, method="iipad")[0].spread is None
+    assert all(one.spread is None for one in paper_results("comet"))
+
+
+def test_afclips_tables_agree_or_are_marked():
+    """The same method, data, metric and protocol in two tables; a table's last row is the method itself."""
+    known: dict[tuple, PaperResult] = {}
+    whole = ("", "V4", "Adaptor", "with the alignment loss")
+    for one in paper_results("afclip"):
+        if one.setting in whole:
+            first = known.setdefault((one.method, one.dataset, one.metric, one.protocol), one)
+            assert one.percent == first.percent or one.note.startswith("doubtful"), one
+    marked = {(one.table, one.method) for one in paper_results("afclip") if one.note.startswith("doubtful")}
+    assert marked == {(1, "winclip"), (2, "simclip"), (2, "anomalygpt"), (4, "afclip")}
+
+
+def test_what_the_ways_of_tuning_cost():
+    notes = {one.setting: one.note for one in paper_results("afclip", table=5) if one.note}
+    assert [note.split(" ")[0] for note in notes.values()] == ["21504", "70656", "2106368", "2109440"]
+
+
 def test_every_table_is_there_and_whole():
     """Rows times columns of the printed tables; a dash in the print is no number."""
     counts: dict[tuple[str, int], int] = defaultdict(int)
@@ -57,7 +118,9 @@ def test_every_table_is_there_and_whole():
     assert counts == {
         ("comet", 1): 16 * (8 + 7), ("comet", 2): 12 * (8 + 4), ("comet", 3): 8 + 5, ("comet", 4): 36,
         ("comet", 5): 10, ("cozad", 1): 70, ("cozad", 2): 70, ("cozad", 3): 8, ("cozad", 4): 10,
-        ("cozad", 5): 12, ("cozad", 6): 16, ("cozad", 7): 16,
+        ("cozad", 5): 12, ("cozad", 6): 16, ("cozad", 7): 16, ("afclip", 1): 16 * 6 * 2,
+        ("afclip", 2): (6 + 3 * 5) * 8 + 3 * 4, ("afclip", 3): 22, ("afclip", 4): 40, ("afclip", 5): 16,
+        ("afclip", 6): 8,
     }  # fmt: skip
 
 
@@ -98,12 +161,15 @@ def test_values_are_fractions_and_no_row_is_told_twice():
     results = paper_results()
     assert all(0 < result.value <= 1 for result in results)
     assert len(
-        {(r.paper, r.table, r.dataset, r.category, r.method, r.setting, r.metric) for r in results}
+        {
+            (r.paper, r.table, r.dataset, r.category, r.method, r.setting, r.metric, r.protocol)
+            for r in results
+        }
     ) == (len(results))
 
 
 def test_unknown_paper():
-    with pytest.raises(ValueError, match="paper: must be one of comet, cozad, got 'x'"):
+    with pytest.raises(ValueError, match="paper: must be one of comet, cozad, afclip, got 'x'"):
         paper_results("x")
 
 

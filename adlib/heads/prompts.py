@@ -5,8 +5,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-# The fixed suffixes, the normal state first.
+# The suffixes of learned vectors, the normal state first, and what stands in their place without any (5.5).
 STATES = ("without defect.", "with defect.")
+FIXED = ("a photo of an object without defect.", "a photo of an object with defect.")
 LENGTH = 12
 INIT_STD = 0.01
 
@@ -27,7 +28,7 @@ class PromptPrefix(nn.Module):
 
     Args:
         width: of the text tower's token embedding.
-        length: n.
+        length: n; 0 learns nothing.
         std: of the initial normal distribution.
         generator: draws the initial vectors; None draws from torch's global generator.
     """

@@ -9,20 +9,32 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from adlib.heads.adaptor import AnomalyAdaptor
 from adlib.methods.auxiliary import AuxiliaryImages
 from adlib.methods.detector import Fit
-from adlib.methods.token_detector import TokenDetector, new_detector, restored_detector, train_tokens
+from adlib.methods.token_detector import (
+    TokenDetector,
+    new_adaptor,
+    new_detector,
+    restored_adaptor,
+    restored_detector,
+    train_tokens,
+)
 from adlib.rng import torch_stream
 from adlib.schema_auxiliary import AfTokensParams
 
 
 class PatchHead(nn.Module):
-    """What is trained: the adaptor, one for all scales, and the normal and the abnormal state."""
+    """What is trained: the adaptor, one for all scales, and the normal and the abnormal state.
 
-    def __init__(self, dim: int, heads: int, head_dim: int, generator: torch.Generator | None = None) -> None:
+    Args:
+        adaptor: made from `generator`, or the identity.
+        dim: width of a patch.
+        generator: draws the initial states.
+    """
+
+    def __init__(self, adaptor: nn.Module, dim: int, generator: torch.Generator | None = None) -> None:
         super().__init__()
-        self.adaptor = AnomalyAdaptor(dim, heads, head_dim, generator)
+        self.adaptor = adaptor
         self.states = nn.Parameter(torch.randn(2, dim, generator=generator))
 
     def levels(self, rows: Tensor) -> list[Tensor]:
@@ -36,9 +48,8 @@ class PatchHead(nn.Module):
 
 def restore_af_tokens(state: Mapping[str, Tensor]) -> TokenDetector:
     """Rebuild from `TokenDetector.state()`; widths follow from the tensors."""
-    inner, dim = state["adaptor.to_q.weight"].shape
-    heads = int(state["heads"])
-    return restored_detector(PatchHead(dim, heads, inner // heads), state)
+    dim = state["states"].shape[1]
+    return restored_detector(PatchHead(restored_adaptor(state, dim), dim), state)
 
 
 def fit_af_tokens(
@@ -46,7 +57,9 @@ def fit_af_tokens(
 ) -> Fit:
     """Train adaptor and states on the labelled images of all auxiliary categories (see `train_tokens`)."""
     width = next(iter(auxiliary.values())).features.width
-    head = PatchHead(width, params.heads, params.head_dim, torch_stream(seed, "af-tokens", "init")).to(device)
+    generator = torch_stream(seed, "af-tokens", "init")
+    adaptor = new_adaptor(params, width, generator)
+    head = PatchHead(adaptor, width, generator).to(device)
     detector = new_detector(head, params)
     log = train_tokens(
         "af-tokens", detector, params, auxiliary, seed, device,

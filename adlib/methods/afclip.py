@@ -14,12 +14,18 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from adlib.features.clip_rows import chosen_blocks, open_clip_tower
-from adlib.heads.adaptor import AnomalyAdaptor
 from adlib.heads.projection import ClipProjection
-from adlib.heads.prompts import STATES, PromptPrefix
+from adlib.heads.prompts import FIXED, STATES, PromptPrefix
 from adlib.methods.auxiliary import AuxiliaryImages
 from adlib.methods.detector import Fit
-from adlib.methods.token_detector import TokenDetector, new_detector, restored_detector, train_tokens
+from adlib.methods.token_detector import (
+    TokenDetector,
+    new_adaptor,
+    new_detector,
+    restored_adaptor,
+    restored_detector,
+    train_tokens,
+)
 from adlib.rng import torch_stream
 from adlib.schema_auxiliary import AfClipParams, AfClipSettings
 
@@ -28,7 +34,7 @@ class ClipHead(nn.Module):
     """What is trained, adaptor and prompts, and what of CLIP it needs to score: projection and states.
 
     Args:
-        adaptor: one for all blocks and scales.
+        adaptor: one for all blocks and scales, or the identity.
         prompts: the vectors shared by both prompts.
         projection: CLIP's.
         blocks: L, how many blocks a row of features holds.
@@ -38,7 +44,7 @@ class ClipHead(nn.Module):
     states: Tensor
 
     def __init__(
-        self, adaptor: AnomalyAdaptor, prompts: PromptPrefix, projection: ClipProjection, blocks: int
+        self, adaptor: nn.Module, prompts: PromptPrefix, projection: ClipProjection, blocks: int
     ) -> None:
         super().__init__()
         self.adaptor, self.prompts, self.projection = adaptor, prompts, projection
@@ -56,13 +62,12 @@ class ClipHead(nn.Module):
 
 def restore_afclip(state: Mapping[str, Tensor]) -> TokenDetector:
     """Rebuild from `TokenDetector.state()`; widths follow from the tensors, CLIP is not needed."""
-    inner, dim = state["adaptor.to_q.weight"].shape
-    heads = int(state["heads"])
+    dim, embed_dim = state["projection.matrix"].shape
     length, width = state["prompts.vectors"].shape
     head = ClipHead(
-        AnomalyAdaptor(dim, heads, inner // heads),
+        restored_adaptor(state, dim),
         PromptPrefix(width, length),
-        ClipProjection(*state["projection.matrix"].shape),
+        ClipProjection(dim, embed_dim),
         int(state["blocks"]),
     )
     return restored_detector(head, state)
@@ -74,7 +79,7 @@ def fit_afclip(
     """Train adaptor and prompts on the labelled images of all auxiliary categories (see `train_tokens`)."""
     params, clip = settings.afclip, open_clip_tower(settings.clip, device)
     head = new_head(params, clip.model.visual, clip.text, len(chosen_blocks(settings.clip)), seed).to(device)
-    text = clip.tokenise(STATES).to(device)
+    text = clip.tokenise(STATES if params.prompt_length else FIXED).to(device)
     detector = new_detector(head, params)
     log = train_tokens(
         "afclip", detector, params, auxiliary, seed, device,
@@ -93,7 +98,7 @@ def new_head(params: AfClipParams, visual: Any, text: Any, blocks: int, seed: in
     generator = torch_stream(seed, "afclip", "init")
     dim, width = len(visual.class_embedding), text.token_embedding.weight.shape[1]
     return ClipHead(
-        AnomalyAdaptor(dim, params.heads, params.head_dim, generator),
+        new_adaptor(params, dim, generator),
         PromptPrefix(width, params.prompt_length, params.prompt_std, generator),
         ClipProjection.of(visual),
         blocks,

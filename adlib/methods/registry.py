@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -63,17 +64,17 @@ class AuxiliaryMethod:
         from_state: rebuilds the detector from its tensors, with or without shots.
         few_shot: `(detector, patches (K, N, D) of K normal target images)` to a detector that compares with
             them; None for methods without shots.
+        clip: whether its features are CLIP's tokens (stage `clip`) instead of patches (stage `features`).
         transductive: `(detector, unlabelled test images, params, seed, device)` to a detector that compares
             with them; None for methods without that variant.
-        clip: whether its features are CLIP's tokens (stage `clip`) instead of patches (stage `features`).
     """
 
     settings: Callable[[Params], Any]
     fit: Callable[[Any, Mapping[str, AuxiliaryImages], int, torch.device], Fit]
     from_state: Callable[[dict[str, Tensor]], Detector]
     few_shot: Callable[[Any, Tensor], Detector] | None = None
-    transductive: Callable[[Any, FeatureView, Params, int, torch.device], Detector] | None = None
     clip: bool = False
+    transductive: Callable[[Any, FeatureView, Params, int, torch.device], Detector] | None = None
 
 
 AUXILIARY_METHODS = {
@@ -95,3 +96,15 @@ AUXILIARY_METHODS = {
         ),
     ),
 }
+
+
+def on_clip(method: str) -> bool:
+    """Whether a method's features are CLIP's tokens."""
+    return method in AUXILIARY_METHODS and AUXILIARY_METHODS[method].clip
+
+
+def features_folder(outputs: Path, category: str, method: str) -> Path:
+    """Where a method's kind of features of a category lies below `outputs`, the target's or the auxiliary."""
+    if on_clip(method):
+        return outputs / "clip" / category / method
+    return outputs / "features" / category

@@ -27,8 +27,8 @@ class TokenHead(Protocol):
     """What is trained, and how it reads a row of features."""
 
     @property
-    def adaptor(self) -> AnomalyAdaptor:
-        """One for all blocks and scales."""
+    def adaptor(self) -> nn.Module:
+        """An `AnomalyAdaptor` for all blocks and scales, or the identity."""
         ...
 
     @property
@@ -99,7 +99,7 @@ class TokenDetector:
         numbers = [self.window_sigma, self.temperature, self.zero_shot_weight]
         return {
             **self.head.state_dict(),
-            "heads": torch.tensor(self.head.adaptor.heads),
+            "heads": torch.tensor(getattr(self.head.adaptor, "heads", 0)),
             "windows": torch.tensor(self.windows),
             "numbers": torch.tensor(numbers, dtype=torch.float64),
             **{f"bank.{i}": bank.vectors for i, bank in enumerate(self.banks)},
@@ -111,6 +111,17 @@ def new_detector(head: TokenHead, params: AfTokensParams) -> TokenDetector:
     return TokenDetector(
         head, params.windows, params.window_sigma, params.temperature, params.zero_shot_weight
     )
+
+
+def new_adaptor(params: AfTokensParams, dim: int, generator: torch.Generator) -> nn.Module:
+    """A fresh adaptor of tokens of width `dim`; the identity if none is wanted (AF-CLIP 5.5, V1)."""
+    return AnomalyAdaptor(dim, params.heads, params.head_dim, generator) if params.adaptor else nn.Identity()
+
+
+def restored_adaptor(state: Mapping[str, Tensor], dim: int) -> nn.Module:
+    """An adaptor of the shape of `TokenDetector.state()`, or the identity, without its weights."""
+    heads = int(state["heads"])
+    return AnomalyAdaptor(dim, heads, len(state["adaptor.to_q.weight"]) // heads) if heads else nn.Identity()
 
 
 def restored_detector(head: Any, state: Mapping[str, Tensor]) -> TokenDetector:
@@ -181,13 +192,17 @@ def train_tokens(
         auxiliary: features, labels and masks by category.
         seed: of the batches.
         device: where batches go.
-        trained: the parameters that Adam moves.
+        trained: the parameters that Adam moves; where there are none (a fixed prompt and no adaptor), the
+            detector is finished.
         states: the two states at the present parameters.
         adapt: as `training_loss`.
 
     Raises:
         UserError: a category has no masks.
     """
+    trained = [parameter for parameter in trained if parameter.numel()]
+    if not trained:
+        return []
     masks = []
     for category, images in auxiliary.items():
         if images.masks is None:

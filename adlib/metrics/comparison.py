@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import betaincinv
+from scipy.special import betaincinv, stdtrit
 
 from adlib.metrics.detection import auroc
 from adlib.metrics.inputs import Input, check_scores
@@ -72,6 +72,22 @@ def binomial_interval(hits: int, total: int, level: float = 0.95) -> tuple[float
     low = betaincinv(hits, total - hits + 1, tail) if hits else 0.0
     high = betaincinv(hits + 1, total - hits, 1 - tail) if hits < total else 1.0
     return float(low), float(high)
+
+
+def mean_interval(values: Input, level: float = 0.95) -> tuple[float, float]:
+    """Student's interval (low, high) of the mean of `values` (n,), for example of differences paired by seed.
+
+    Raises:
+        ValueError: fewer than two values, or `level` outside (0, 1).
+    """
+    found = np.asarray(values, dtype=float)
+    if found.ndim != 1 or found.size < 2:
+        raise ValueError(f"values: expected at least 2 in one row, got shape {found.shape}")
+    if not 0 < level < 1:
+        raise ValueError(f"level: expected a fraction in (0, 1), got {level}; 95 % is written 0.95")
+    error = found.std(ddof=1) / math.sqrt(found.size)
+    half = float(stdtrit(found.size - 1, (1 + level) / 2) * error)
+    return float(found.mean()) - half, float(found.mean()) + half
 
 
 class DelongResult(NamedTuple):

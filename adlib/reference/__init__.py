@@ -2,12 +2,13 @@
 
 Columns: `table`, `dataset` (as in params.yaml), `category` (`average` for a dataset's mean), `method` (by our
 names if it is ours), `setting` (of an ablation, else empty), `metric` (by our names), `percent` as printed,
-`protocol`, `note`.
+`spread` (standard deviation over draws, in percent; a column only where a paper prints some), `protocol`,
+`note`.
 
-Protocols: `full-shot` trains on the target's own images; `zero-shot visa` trains once on VisA and applies the
-model unchanged (`zero-shot mvtec` where VisA is the target). A note that starts with `doubtful` marks a
-number that contradicts another one in the same paper; `no masks in the public release` marks a pixel metric
-that nobody can check.
+Protocols: `full-shot` trains on the target's own images, `4-shot` sees so many of them; `zero-shot visa`
+trains once on VisA and applies the model unchanged (`zero-shot mvtec` where VisA is the target). A note that
+starts with `doubtful` marks a number that contradicts another one in the same paper; `no masks in the public
+release` marks a pixel metric that nobody can check.
 """
 
 from dataclasses import dataclass
@@ -21,7 +22,11 @@ from adlib.errors import UserError
 from adlib.io import read_csv
 
 FOLDER = Path(__file__).parent
-PAPERS = {"comet": "CoMet (Aqeel et al. 2025)", "cozad": "CoZAD (Aqeel et al. 2025)"}
+PAPERS = {
+    "comet": "CoMet (Aqeel et al. 2025)",
+    "cozad": "CoZAD (Aqeel et al. 2025)",
+    "afclip": "AF-CLIP (Fang et al. 2025)",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +43,7 @@ class PaperResult:
     percent: float
     protocol: str
     note: str
+    spread: float | None = None
 
     @property
     def value(self) -> float:
@@ -77,10 +83,17 @@ def paper_results(
 
 @cache
 def _read(paper: str) -> tuple[PaperResult, ...]:
-    return tuple(
-        PaperResult(paper=paper, **(row | {"table": int(row["table"]), "percent": float(row["percent"])}))  # pyright: ignore[reportArgumentType]
-        for row in read_csv(FOLDER / f"{paper}.csv")
-    )
+    return tuple(_result(paper, row) for row in read_csv(FOLDER / f"{paper}.csv"))
+
+
+def _result(paper: str, row: dict[str, str]) -> PaperResult:
+    spread = row.pop("spread", "")
+    numbers: dict[str, Any] = {
+        "table": int(row.pop("table")),
+        "percent": float(row.pop("percent")),
+        "spread": float(spread) if spread else None,
+    }
+    return PaperResult(paper=paper, **row, **numbers)
 
 
 def named_setting(name: str) -> dict[str, Any]:

@@ -9,10 +9,11 @@ from adlib.io import read_json, write_text
 from adlib.report.comparison import charts, tables
 from adlib.report.curves import Drawn, draw
 from adlib.report.details import Images, colour_bar, count_rows, paired_rows, timing_rows, total, weight_rows
+from adlib.report.few_shot import few_shot_tables
 from adlib.report.images import by_fit, read_rows
 from adlib.report.operating import Operating, defect_rows, lookalikes, operating_rows
 from adlib.report.provenance import data_rows, software
-from adlib.report.reported import reported_rows
+from adlib.report.reported import protocols, reported_rows
 from adlib.report.results import (
     METRIC_NAMES,
     Results,
@@ -79,7 +80,8 @@ def render(params: Params, results: Results, images: Images, outputs: Path, para
             ],
             paired=paired,
             operating=operating,
-            reported=reported_rows(results, params),
+            reported=reported_rows(results, protocols(params)),
+            few_shot=few_shot_tables(results),
             defects=defect_rows(results, outputs),
             lookalikes=lookalikes(results, outputs),
             galleries=galleries,

@@ -1,15 +1,18 @@
-"""The papers' numbers for the same dataset and category, to stand beside ours."""
+"""The papers' numbers for the same dataset, category and protocol, to stand beside ours."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from adlib.config import Params
+from adlib.config import TRANSDUCTIVE, Params, split_variant
+from adlib.data.catalogue import catalogue
 from adlib.reference import PAPERS, PaperResult, paper_results
 from adlib.report.results import METRIC_NAMES, Results
 
+AVERAGE = "average"  # over a dataset's categories, in the papers' tables
 NO_MASKS = "no masks"
+PIXEL = ("pixel_", "aupro_")  # the metrics that need them
 
 
 @dataclass(frozen=True)
@@ -17,58 +20,64 @@ class Reported:
     """A metric of a category, in percent; a paper's number that contradicts the paper itself ends in `?`."""
 
     category: str
+    protocol: str
     metric: str
     ours: dict[str, str]
     papers: dict[str, str]
 
 
-def reported_rows(results: Results, params: Params) -> list[Reported]:
-    """Ours (lowest noise, mean over seeds) and the papers': full-shot methods first, then zero-shot ones."""
-    zero_shot = {*params.methods.auxiliary, *params.methods.clip}
-    full_shot = [m for m, name in enumerate(results.methods) if name.partition("/")[0] not in zero_shot]
-    inductive = [m for m, name in enumerate(results.methods) if name in zero_shot]
-    return _full_shot_rows(results, full_shot) + _zero_shot_rows(results, inductive, params.auxiliary.name)
+def protocols(params: Params) -> dict[str, str]:
+    """What each method of a run was trained on and shown, in the papers' words (see `adlib.reference`)."""
+    auxiliary = (*params.methods.auxiliary, *params.methods.clip)
+
+    def protocol(method: str, shots: int) -> str:
+        if method.endswith(TRANSDUCTIVE):
+            return TRANSDUCTIVE
+        if shots:
+            return f"{shots}-shot"
+        return f"zero-shot {params.auxiliary.name}" if method.partition("/")[0] in auxiliary else "full-shot"
+
+    return {name: protocol(*split_variant(name)) for name in params.methods.names}
 
 
-def _full_shot_rows(results: Results, methods: Sequence[int]) -> list[Reported]:
-    """Every category and metric that a paper has."""
-    mean = results.mean[:, :, results.levels.index(min(results.levels))]
-    rows = []
-    for c, category in enumerate(results.categories):
-        for k, metric in enumerate(results.metrics):
-            found = paper_results(
-                dataset=results.dataset, category=category, metric=metric, setting="", protocol="full-shot"
-            )
-            if found:
-                measured = {results.methods[m]: mean[c, m, k] for m in methods}
-                ours = {name: f"{100 * v:.1f}" for name, v in measured.items() if not np.isnan(v)}
-                rows.append(Reported(category, METRIC_NAMES.get(metric, metric), ours, _papers(found)))
+def reported_rows(results: Results, protocols: Mapping[str, str]) -> list[Reported]:
+    """Ours (lowest noise, mean over seeds) and the papers' where a paper has such a number.
+
+    A paper's average over a dataset stands beside ours where all of its categories were run.
+
+    Args:
+        results: every metric.
+        protocols: what each method was trained on, by its name.
+    """
+    rows = [row for c, name in enumerate(results.categories) for row in _rows(results, c, name, protocols)]
+    published = catalogue().get(results.dataset)
+    if published and published.categories == len(results.categories):
+        rows += _rows(results.over_categories(), 0, AVERAGE, protocols)
     return rows
 
 
-def _zero_shot_rows(results: Results, methods: Sequence[int], auxiliary: str) -> list[Reported]:
-    """The means over a dataset's categories, as in CoZAD's Tables 1 and 2, for the same auxiliary set."""
-    if not methods:
-        return []
-    protocol, level = f"zero-shot {auxiliary}", results.levels.index(min(results.levels))
-    found = paper_results(dataset=results.dataset, category="average", setting="", protocol=protocol)
-    mean = results.over_categories().mean[0, :, level]
-    rows = []
-    for metric in dict.fromkeys(one.metric for one in found):
-        k = results.metrics.index(metric) if metric in results.metrics else None
-        measured = {results.methods[m]: np.nan if k is None else mean[m, k] for m in methods}
-        ours = {name: NO_MASKS if np.isnan(v) else f"{100 * v:.1f}" for name, v in measured.items()}
-        papers = _papers([one for one in found if one.metric == metric])
-        category = f"mean of {len(results.categories)}, {protocol}"
-        rows.append(Reported(category, METRIC_NAMES.get(metric, metric), ours, papers))
-    return rows
-
-
-def _papers(found: Sequence[PaperResult]) -> dict[str, str]:
-    return {f"{one.method}, {PAPERS[one.paper]}": _percent(one) for one in found}
+def _rows(results: Results, c: int, category: str, protocols: Mapping[str, str]) -> Iterator[Reported]:
+    """The rows of category number `c`, which the papers call `category`."""
+    mean = results.mean[c, :, results.levels.index(min(results.levels))]
+    for protocol in dict.fromkeys(protocols[method] for method in results.methods):
+        stated = paper_results(dataset=results.dataset, category=category, setting="", protocol=protocol)
+        methods = [m for m, name in enumerate(results.methods) if protocols[name] == protocol]
+        for metric in dict.fromkeys([*results.metrics, *(one.metric for one in stated)]):
+            found = [one for one in stated if one.metric == metric]
+            if metric in results.metrics:
+                values = {results.methods[m]: mean[m, results.metrics.index(metric)] for m in methods}
+                ours = {name: f"{100 * v:.1f}" for name, v in values.items() if not np.isnan(v)}
+            elif metric.startswith(PIXEL):
+                ours = {results.methods[m]: NO_MASKS for m in methods}
+            else:
+                continue
+            if found and ours:
+                papers = {f"{one.method}, {PAPERS[one.paper]}": _percent(one) for one in found}
+                yield Reported(category, protocol, METRIC_NAMES.get(metric, metric), ours, papers)
 
 
 def _percent(result: PaperResult) -> str:
+    spread = "" if result.spread is None else f" ± {result.spread:.1f}"
     doubt = "?" if result.note.startswith("doubtful") else ""
     unseen = f" ({NO_MASKS} published)" if result.note.startswith(NO_MASKS) else ""
-    return f"{result.percent:.1f}{doubt}{unseen}"
+    return f"{result.percent:.1f}{spread}{doubt}{unseen}"

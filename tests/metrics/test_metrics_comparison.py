@@ -160,3 +160,16 @@ def test_delong_needs_two_images_of_each_class(labels) -> None:
 def test_delong_names_the_broken_method() -> None:
     with pytest.raises(ValueError, match="scores_b: expected finite values"):
         delong_test([1, 2, 3, 4], [1, 2, 3, np.nan], [0, 0, 1, 1])
+
+
+def test_students_interval_of_a_mean() -> None:
+    """1, 2, 3: mean 2, standard error 1 / sqrt(3), and 4.3027 of them at two degrees of freedom."""
+    low, high = comparison.mean_interval([1.0, 2.0, 3.0])
+    assert math.isclose(low, 2 - 4.302653 / math.sqrt(3), abs_tol=1e-5)
+    assert math.isclose(high, 2 + 4.302653 / math.sqrt(3), abs_tol=1e-5)
+    narrow = comparison.mean_interval([1.0, 2.0, 3.0], level=0.5)
+    assert low < narrow[0] < narrow[1] < high
+    with pytest.raises(ValueError, match="values: expected at least 2 in one row, got shape"):
+        comparison.mean_interval([1.0])
+    with pytest.raises(ValueError, match=r"level: expected a fraction in \(0, 1\), got 95"):
+        comparison.mean_interval([1.0, 2.0], level=95)
