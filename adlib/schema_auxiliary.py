@@ -56,7 +56,7 @@ class AfTokensParams(Block):
 
 
 class AfClipParams(AfTokensParams):
-    """The same on CLIP's tokens, with learned prompts (methods AF-CLIP and AF-CLIP+)."""
+    """The same on CLIP's tokens, with prompts (methods AF-CLIP and AF-CLIP+)."""
 
     prompt_length: Annotated[int, Field(ge=0)]
     prompt_std: Positive
