@@ -13,7 +13,7 @@ from rich.text import Text
 from typer import Context
 from typer.core import TyperGroup
 
-from adlib import __version__, cli_data
+from adlib import __version__, cli_clip, cli_data, cli_weights
 from adlib.cli_ablate import ablate
 from adlib.cli_evidence import evidence
 from adlib.errors import UserError
@@ -34,6 +34,9 @@ class Commands(TyperGroup):
 
 app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, help=__doc__)
 app.add_typer(cli_data.app, name="data")
+app.add_typer(cli_weights.app, name="weights")
+app.command()(cli_clip.tuning_cost)
+app.command()(cli_clip.explain)
 app.command()(ablate)
 app.command()(evidence)
 

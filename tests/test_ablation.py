@@ -206,7 +206,10 @@ def test_a_named_setting_is_valid_and_printed_as_options(name: str, params: Para
     changed = override(params, {key: YAML(typ="safe", pure=True).load(value) for key, value in options})
     assert changed.methods.comet_sn.tasks == 4
     assert changed.methods.simplenet.margin == 0.5
-    assert (changed.backbone.name == "wide_resnet50_2") == (name == "paper")
+    published = name == "paper"
+    assert (changed.backbone.name == "wide_resnet50_2", changed.views.backbone.name == "alexnet") == (
+        published, published,
+    )  # fmt: skip
     refused = CliRunner().invoke(app, ["settings", "papier"])
     assert refused.exit_code == 1
     assert "there are paper-training, paper" in refused.output

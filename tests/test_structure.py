@@ -102,6 +102,7 @@ def test_kappa_belongs_to_the_profiles_of_comet():
         ("adlib/methods", ("adlib.data", "adlib.report", "adlib.metrics", "adlib.features.backbones")),
         ("adlib/evaluation.py", ("adlib.methods", "adlib.features", "adlib.training")),
         ("adlib/application.py", ("adlib.auxiliary", "adlib.evaluation", "adlib.features.build")),
+        ("adlib/weights", ("adlib.methods", "adlib.report", "adlib.metrics", "adlib.training")),
         ("adlib/report", ("adlib.methods", "adlib.features", "adlib.training")),
     ],
 )

@@ -158,6 +158,7 @@ def download(
     sha256: str | None,
     *,
     pins: Path,
+    prefix: str = "",
     patience: Patience = Patience(),
     sleep: Callable[[float], None] = time.sleep,
 ) -> Path:
@@ -167,6 +168,7 @@ def download(
         target: where it goes; a file that is there already with the right checksum stays.
         sha256: of its bytes; None if nobody published it: then what came first is pinned in `pins`.
         pins: a JSON file of checksums by file name, written here, to be kept with the project.
+        prefix: the checksum's first digits, where no more of it was published.
 
     Raises:
         DownloadError: no address brought the file with this checksum. Nothing wrong is kept; what was cut
@@ -190,9 +192,14 @@ def download(
         except ValueError:  # pooch's word for a wrong checksum; it has removed the file
             failures.append(f"{url}: the file has another sha256 than {known}; it was not kept")
         else:
-            if not known:
-                write_json(pins, pinned(pins) | {target.name: sha256_file(target)})
-            return target
+            if known:
+                return target
+            found = sha256_file(target)
+            if found.startswith(prefix):
+                write_json(pins, pinned(pins) | {target.name: found})
+                return target
+            target.unlink()
+            failures.append(f"{url}: the file's sha256 is {found} and not {prefix}…; it was not kept")
     raise DownloadError(
         f"{target.name} could not be downloaded:\n" + "\n".join(f"  {line}" for line in failures)
     )

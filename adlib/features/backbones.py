@@ -1,4 +1,4 @@
-"""Frozen timm networks: feature maps out, no gradient, weights that are known by their hash."""
+"""Frozen timm networks, and AlexNet: feature maps out, no gradient, weights that are known by their hash."""
 
 import difflib
 from collections.abc import Callable
@@ -7,12 +7,13 @@ from pathlib import Path
 
 import timm
 import torch
-from safetensors.torch import load_file
 from timm.data.config import resolve_data_config
 from torch import Tensor, nn
 
 from adlib.data.images import sha256_file
 from adlib.device import mixed_precision
+from adlib.features import alexnet
+from adlib.features.checkpoints import read_tensors
 from adlib.features.weights import WeightsError, state_sha256
 from adlib.rng import torch_stream
 from adlib.schema import NetworkParams
@@ -111,14 +112,17 @@ def load_backbone(params: NetworkParams, device: torch.device) -> Backbone:
 
 
 def _feature_network(model: str, params: NetworkParams) -> nn.Module:
-    if not timm.is_model(model):
+    pretrained = params.weights == "hub"
+    if model != alexnet.NAME and not timm.is_model(model):
         near = difflib.get_close_matches(model, timm.list_models(), n=5)
         raise WeightsError(
             f"backbone.name: timm has no model {model!r}; near it: {', '.join(near) or 'none'}"
         )
     try:
+        if model == alexnet.NAME:
+            return alexnet.AlexNetLevels(params.out_indices, pretrained)
         return timm.create_model(
-            model, pretrained=params.weights == "hub", features_only=True, out_indices=params.out_indices
+            model, pretrained=pretrained, features_only=True, out_indices=params.out_indices
         )
     except (AssertionError, IndexError, RuntimeError) as error:
         raise WeightsError(
@@ -134,7 +138,7 @@ def _feature_network(model: str, params: NetworkParams) -> nn.Module:
 def _state(params: NetworkParams, model: str) -> dict[str, Tensor] | None:
     """The state dict of packaged or local weights under timm's names; None for hub and random."""
     if params.weights == "package":
-        return _packaged_state(model, PACKAGED[params.name].path())
+        return packaged_state(model, PACKAGED[params.name].path())
     if params.weights in ("hub", "random"):
         return None
     path = Path(params.weights)
@@ -146,18 +150,10 @@ def _state(params: NetworkParams, model: str) -> dict[str, Tensor] | None:
             f"backbone.sha256: {path} has sha256 {found}, expected {params.sha256}; "
             "set the right value if you trust the file"
         )
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        return dict(torch.load(path, map_location="cpu", weights_only=True))
-    except Exception as error:  # the readers raise any type at all on a damaged file
-        raise WeightsError(
-            f"backbone.weights: {path} holds no named tensors: {error}; "
-            "save a state dict as .safetensors or .pth"
-        ) from error
+    return read_tensors(path)
 
 
-def _packaged_state(model: str, path: Path) -> dict[str, Tensor]:
+def packaged_state(model: str, path: Path) -> dict[str, Tensor]:
     """The package's tensors stand in timm's order under other names; shapes must agree one by one."""
     tensors = list(torch.load(path, map_location="cpu", weights_only=True).values())
     reference = timm.create_model(model, pretrained=False).state_dict()

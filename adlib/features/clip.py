@@ -5,9 +5,9 @@ antialias and rewrites the model; AF-CLIP's is bilinear without), and nothing in
 """
 
 import difflib
-import warnings
-import zipfile
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import isqrt
 from pathlib import Path
@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from adlib.data.images import resize_rgb, sha256_file
+from adlib.features.checkpoints import read_tensors
 from adlib.features.weights import WeightsError, state_sha256
 from adlib.rng import torch_stream
 
@@ -28,6 +28,7 @@ SIZE = 518
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
 BLOCKS = {"ViT-L-14-336": (6, 12, 18, 24), "ViT-B-16": (3, 6, 9, 12), "ViT-B-32": (3, 6, 9, 12)}
+Through = Callable[[int, nn.Module, Tensor], Tensor]
 # What OpenAI's checkpoints hold beside their weights, and nobody else's.
 OPENAI_KEYS = ("input_resolution", "context_length", "vocab_size")
 
@@ -91,7 +92,7 @@ def load_clip(
     state, openai, found = None, False, None
     if str(weights) != "random":
         found = _check_file(Path(weights), sha256)
-        state = _read_state(Path(weights))
+        state = read_tensors(Path(weights))
         openai = any(key in state for key in OPENAI_KEYS)
     if openai and quick_gelu is False:
         raise WeightsError(
@@ -105,7 +106,8 @@ def load_clip(
             f"quick_gelu: {name} is configured with QuickGELU, got false; "
             f"use {name.removesuffix('-quickgelu')}"
         )
-    model = open_clip.create_model(name, pretrained=None, device="cpu", force_quick_gelu=wanted)
+    with _without_warnings():
+        model = open_clip.create_model(name, pretrained=None, device="cpu", force_quick_gelu=wanted)
     _check_towers(name, model)
     if state is None:
         _randomise(model)
@@ -114,6 +116,19 @@ def load_clip(
     model.eval().requires_grad_(False).to(device)
     identity = found or state_sha256(model)
     return Clip(model, getattr(model, "text", model), identity, has_quick_gelu(model))
+
+
+def blank_clip(name: str) -> Any:
+    """An open_clip model without weights, on the meta device: its tensors have names and shapes only.
+
+    Raises:
+        WeightsError: as `load_clip`, for the name.
+    """
+    _config(name)
+    with torch.device("meta"), _without_warnings():
+        model = _open_clip().create_model(name, pretrained=None, device="meta")
+    _check_towers(name, model)
+    return model.eval().requires_grad_(False)
 
 
 def has_quick_gelu(model: nn.Module) -> bool:
@@ -154,13 +169,16 @@ def interpolate_positions(embedding: Tensor, grid: tuple[int, int]) -> Tensor:
     return torch.cat([embedding[:1], resized[0].flatten(1).T])
 
 
-def token_taps(visual: Any, pixels: Tensor, blocks: Sequence[int]) -> list[Tensor]:
+def token_taps(
+    visual: Any, pixels: Tensor, blocks: Sequence[int], through: Through | None = None
+) -> list[Tensor]:
     """Class and patch tokens after some transformer blocks, AF-CLIP eq. 2.
 
     Args:
         visual: an open_clip `VisionTransformer`.
         pixels: `(B, 3, H, W)`, normalised; both sides multiples of the patch size.
         blocks: which, counted from 1, increasing.
+        through: takes tokens through a block instead, and may append some (`adlib.heads.tuning`).
 
     Returns:
         One `(B, 1 + N, D)` a block, before `ln_post`.
@@ -176,13 +194,11 @@ def token_taps(visual: Any, pixels: Tensor, blocks: Sequence[int]) -> list[Tenso
     tokens = torch.cat([visual.class_embedding.to(patches).expand(B, 1, -1), patches], dim=1)
     positions = interpolate_positions(visual.positional_embedding, (H // height, W // width))
     x = visual.ln_pre(tokens + positions.to(tokens))
-    batch_first = visual.transformer.batch_first
-    x = x if batch_first else x.transpose(0, 1)
     taps = []
     for number, block in enumerate(visual.transformer.resblocks[: blocks[-1]], start=1):
-        x = block(x)
+        x = through(number, block, x) if through else block(x)
         if number in blocks:
-            taps.append(x if batch_first else x.transpose(0, 1))
+            taps.append(x[:, : tokens.shape[1]])
     return taps
 
 
@@ -206,6 +222,17 @@ def _open_clip() -> Any:
             "CLIP needs the package open_clip_torch; install it with: pip install 'adlib[clip]'"
         ) from None
     return open_clip
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """open_clip warns that a model has random weights before it can be given its own."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def _config(name: str) -> dict[str, Any]:
@@ -249,40 +276,17 @@ def _check_file(path: Path, sha256: str | None) -> str:
     return found
 
 
-def _read_state(path: Path) -> dict[str, Tensor]:
-    """The named tensors of a checkpoint, read by its content."""
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        if _is_torchscript(path):
-            # Read by TorchScript's own restricted unpickler: no Python in the archive is run. Deprecated, but
-            # it is the form in which OpenAI published its weights.
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", category=FutureWarning, message=".*torch.jit.load")
-                return dict(torch.jit.load(path, map_location="cpu").state_dict())
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        state = state.get("state_dict", state)
-        return {name.removeprefix("module."): tensor for name, tensor in state.items()}
-    except Exception as error:  # the readers raise any type at all on a damaged file
-        raise WeightsError(
-            f"weights: {path} holds no named tensors that can be read without running code: {error}; "
-            "save a state dict as .safetensors or .pt"
-        ) from error
-
-
-def _is_torchscript(path: Path) -> bool:
-    """TorchScript archives keep their constants apart; state dicts have none."""
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("/constants.pkl") for name in archive.namelist())
+def fitting(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """A checkpoint's weights under the names of an open_clip model; OpenAI's bookkeeping is left out."""
+    weights = {name: tensor for name, tensor in state.items() if name not in OPENAI_KEYS}
+    if "text.positional_embedding" in model.state_dict() and "positional_embedding" in weights:
+        weights = _open_clip().model.convert_to_custom_text_state_dict(weights)
+    return weights
 
 
 def _load(model: nn.Module, state: dict[str, Tensor], name: str) -> None:
-    """Load every tensor, as float32; OpenAI's bookkeeping entries are no weights."""
-    weights = {key: tensor.float() for key, tensor in state.items() if key not in OPENAI_KEYS}
-    if "text.positional_embedding" in model.state_dict() and "positional_embedding" in weights:
-        weights = _open_clip().model.convert_to_custom_text_state_dict(weights)
+    """Load every tensor, as float32."""
+    weights = {key: tensor.float() for key, tensor in fitting(state, model).items()}
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:

@@ -174,6 +174,16 @@ def test_an_unknown_checksum_is_pinned(server: Server, tmp_path: Path):
     assert names(tmp_path) == {"checksums.json"}
 
 
+def test_the_first_digits_of_a_checksum(server: Server, tmp_path: Path):
+    """Some publish no more; what came is pinned whole."""
+    target, pins = tmp_path / "data.zip", tmp_path / "checksums.json"
+    with pytest.raises(DownloadError, match=f"sha256 is {SHA} and not 0000…; it was not kept"):
+        download([server.url], target, None, pins=pins, prefix="0000")
+    assert names(tmp_path) == set()
+    download([server.url], target, None, pins=pins, prefix=SHA[:8])
+    assert pinned(pins) == {"data.zip": SHA}
+
+
 @pytest.mark.parametrize("status", [404, 403, 401])
 def test_a_file_that_is_not_there_is_not_asked_for_twice(server: Server, tmp_path: Path, status: int):
     server.answers = [str(status)]
