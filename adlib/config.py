@@ -16,9 +16,6 @@ from ruamel.yaml.error import YAMLError
 
 from adlib.errors import UserError
 from adlib.schema import (
-    AfClipParams,
-    AfClipSettings,
-    AfTokensParams,
     AuxiliaryParams,
     BackboneParams,
     Block,
@@ -28,8 +25,6 @@ from adlib.schema import (
     CometSettings,
     CozadParams,
     CozadSettings,
-    CozadZeroParams,
-    CozadZeroSettings,
     DatasetParams,
     FlowHead,
     GradientMapsParams,
@@ -39,6 +34,13 @@ from adlib.schema import (
     StrategyParams,
     ThresholdParams,
     ViewParams,
+)
+from adlib.schema_auxiliary import (
+    AfClipParams,
+    AfClipSettings,
+    AfTokensParams,
+    CozadZeroParams,
+    CozadZeroSettings,
     ZeroShotParams,
 )
 

@@ -12,11 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch import Tensor
 
-from adlib.data.images import picture_window, read_rgb, resize_rgb
+from adlib.data.images import picture_window, read_rgb
 from adlib.data.manifest import read_manifest
 from adlib.device import resolve_device, to_device
 from adlib.errors import UserError
-from adlib.features.build import embed_images
 from adlib.features.store import FeatureView, join_views, open_features
 from adlib.fits import INFO, load_scores, seed_name
 from adlib.io import read_json
@@ -87,7 +86,7 @@ def evidence(images: Iterable[str], folder: Path, *, device: str = "auto") -> li
     witnesses = find_witnesses(folder)
     rule = read_json(folder / INFO)["confidence"]
     confidence = None if rule is None else ImageConfidence(**rule)
-    scale = feature_statistics(witnesses.features, model.backbone.device)
+    scale = feature_statistics(witnesses.features, model.device)
     return [asdict(_examine(path, model, confidence, witnesses, scale)) for path in images]
 
 
@@ -98,9 +97,8 @@ def _examine(
     witnesses: Witnesses,
     scale: tuple[Tensor, Tensor],
 ) -> Evidence:
-    device, rgb = model.backbone.device, read_rgb(path)
-    frame = resize_rgb(rgb, model.image_size, model.keep_aspect)[None]
-    rows = to_device(embed_images(model.backbone, model.params, frame), device).float()
+    device, rgb = model.device, read_rgb(path)
+    rows = to_device(model.recipe.embed([model.recipe.frame(rgb)]), device).float()
     scores = model.detector.score(rows)
     patch = scores.patch[0].float().cpu().numpy()
     chosen = anomalous_patches(patch, model.heat_scale)
@@ -108,6 +106,7 @@ def _examine(
     if confidence is not None and isinstance(model.detector, Doubting):
         weight = float(confidence.weight(model.detector.normality(rows)))
     patches: list[Patch] = []
+    keep_aspect = model.recipe.info["embedding"]["keep_aspect"]
     if chosen:
         distance = patch_distances(rows[0, chosen][:, None], witnesses.features, scale, device)
         values, nearest = distance.topk(min(NEAREST, len(witnesses.paths)), dim=1, largest=False)
@@ -115,7 +114,7 @@ def _examine(
             box = patch_box(p, model.grid, model.image_size)
             patches.append(
                 Patch(
-                    original_box(box, rgb.shape[:2], model.image_size, model.keep_aspect),
+                    original_box(box, rgb.shape[:2], model.image_size, keep_aspect),
                     float(patch[p]),
                     [(witnesses.paths[i], d) for i, d in zip(images, ds, strict=True)],
                 )

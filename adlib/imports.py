@@ -15,7 +15,15 @@ PACKAGES = ("adlib", "stages")
 # Edits here cannot change a number: parameter values enter a key by themselves, the rest moves bytes.
 INERT = frozenset(
     Path("adlib", name)
-    for name in ("config.py", "schema.py", "io.py", "progress.py", "store.py", "imports.py")
+    for name in (
+        "config.py",
+        "schema.py",
+        "schema_auxiliary.py",
+        "io.py",
+        "progress.py",
+        "store.py",
+        "imports.py",
+    )
 )
 
 

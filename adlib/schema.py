@@ -1,4 +1,7 @@
-"""The blocks of params.yaml: every knob, its type and its bounds. `adlib.config` puts them together."""
+"""The blocks of params.yaml: every knob, its type and its bounds. `adlib.config` puts them together.
+
+Those of methods that train on an auxiliary set are in `adlib.schema_auxiliary`.
+"""
 
 from typing import Annotated, Literal
 
@@ -21,7 +24,7 @@ DatasetName = Literal[
 ]  # fmt: skip
 
 
-def _odd(number: int) -> int:
+def odd(number: int) -> int:
     if number % 2 == 0:
         raise ValueError("should be odd")
     return number
@@ -93,7 +96,7 @@ class NetworkParams(Block):
 class BackboneParams(NetworkParams):
     """SimpleNet's patch embedding on two or more levels of a network."""
 
-    patch_size: Annotated[int, Field(ge=1, le=15), AfterValidator(_odd)]
+    patch_size: Annotated[int, Field(ge=1, le=15), AfterValidator(odd)]
     pretrain_dim: Count | None
     target_dim: Count | None
     batch_size: Count
@@ -242,70 +245,6 @@ class CozadSettings(Block):
     kappa: float
     cozad: CozadParams
     head: SimpleNetHead
-
-
-class ZeroShotParams(Block):
-    """What is particular to CoZAD on an auxiliary set; all else is `CozadParams`."""
-
-    tasks_by: Literal["random", "category"]
-    standardise: Literal["auxiliary", "image"]
-    calibrate: Literal["none", "image"]
-
-
-class TransductiveParams(Block):
-    """Mutual scoring of the unlabelled test images (see `adlib.methods.mutual`)."""
-
-    enabled: bool
-    bank: Count
-    share: Annotated[float, Field(gt=0, le=1)]
-
-
-class CozadZeroParams(ZeroShotParams):
-    """Method `cozad-zero`, and its transductive variant, on which no fit depends."""
-
-    transductive: TransductiveParams
-
-
-class CozadZeroSettings(CozadSettings):
-    """What a fit on the auxiliary set reads."""
-
-    zero: ZeroShotParams
-
-
-class AfTokensParams(Block):
-    """AF-CLIP's adaptor, losses and banks over the backbone's patches (method `af-tokens`)."""
-
-    shots: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
-    adaptor: bool
-    windows: Annotated[tuple[Annotated[int, Field(ge=1), AfterValidator(_odd)], ...], Field(min_length=1)]
-    window_sigma: Positive
-    heads: Count
-    head_dim: Count
-    temperature: Positive
-    gamma: NonNegative
-    lambda1: NonNegative
-    lambda2: NonNegative
-    epochs: Count
-    batch_size: Count
-    lr: Positive
-    betas: Annotated[tuple[Fraction, ...], Field(min_length=2, max_length=2)]
-    zero_shot_weight: NonNegative
-
-
-class AfClipParams(AfTokensParams):
-    """The same on CLIP's tokens, with prompts (methods AF-CLIP and AF-CLIP+)."""
-
-    prompt_length: Annotated[int, Field(ge=0)]
-    prompt_std: Positive
-    compile: bool
-    checkpointing: bool
-
-
-class AfClipSettings(Block):
-    """What an AF-CLIP fit reads. The tower is named by the features' key, and so left out of the fit's."""
-
-    clip: Annotated[ClipParams, Field(exclude=True)]
-    afclip: AfClipParams
 
 
 class CometNfSettings(Block):

@@ -20,7 +20,7 @@ from adlib.methods.token_detector import (
     train_tokens,
 )
 from adlib.rng import torch_stream
-from adlib.schema import AfTokensParams
+from adlib.schema_auxiliary import AfTokensParams
 
 
 class PatchHead(nn.Module):

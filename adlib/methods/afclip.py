@@ -27,7 +27,7 @@ from adlib.methods.token_detector import (
     train_tokens,
 )
 from adlib.rng import torch_stream
-from adlib.schema import AfClipParams, AfClipSettings
+from adlib.schema_auxiliary import AfClipParams, AfClipSettings
 
 
 class ClipHead(nn.Module):

@@ -17,7 +17,7 @@ from adlib.methods.auxiliary import AuxiliaryImages
 from adlib.methods.cozad import fit_cozad
 from adlib.methods.detector import Fit, Scores
 from adlib.methods.simplenet_head import SimpleNetDetector
-from adlib.schema import CozadZeroSettings
+from adlib.schema_auxiliary import CozadZeroSettings
 
 
 @dataclass(frozen=True)

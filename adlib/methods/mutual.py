@@ -15,7 +15,7 @@ from adlib.features.store import FeatureView
 from adlib.methods.cozad_zero import ZeroShotDetector
 from adlib.methods.detector import SCORING_BATCH, Scores
 from adlib.rng import numpy_stream
-from adlib.schema import TransductiveParams
+from adlib.schema_auxiliary import TransductiveParams
 
 CELLS = 2**24  # distances at a time: 64 MiB
 

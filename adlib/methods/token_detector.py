@@ -20,7 +20,7 @@ from adlib.methods.auxiliary import AuxiliaryImages
 from adlib.methods.detector import Scores
 from adlib.methods.epochs import train_epochs
 from adlib.rng import torch_stream
-from adlib.schema import AfTokensParams
+from adlib.schema_auxiliary import AfTokensParams
 
 
 class TokenHead(Protocol):

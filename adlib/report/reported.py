@@ -10,6 +10,7 @@ from adlib.data.catalogue import catalogue
 from adlib.reference import PAPERS, PaperResult, paper_results
 from adlib.report.results import METRIC_NAMES, Results
 
+NO_MASKS = "no masks"
 AVERAGE = "average"  # over a dataset's categories, in the papers' tables
 
 
@@ -31,7 +32,10 @@ def protocols(params: Params) -> dict[str, str]:
     def protocol(method: str, shots: int) -> str:
         if shots:
             return f"{shots}-shot"
-        return f"zero-shot {params.auxiliary.name}" if method.partition("/")[0] in auxiliary else "full-shot"
+        zero_shot = f"zero-shot {params.auxiliary.name}"
+        if "/" in method:
+            return f"transductive {zero_shot}"
+        return zero_shot if method in auxiliary else "full-shot"
 
     return {name: protocol(*split_variant(name)) for name in params.methods.names}
 
@@ -68,5 +72,6 @@ def _rows(results: Results, c: int, category: str, protocols: Mapping[str, str])
 
 
 def _percent(result: PaperResult) -> str:
+    unseen = f" ({NO_MASKS} published)" if result.note.startswith(NO_MASKS) else ""
     spread = "" if result.spread is None else f" ± {result.spread:.1f}"
-    return f"{result.percent:.1f}{spread}" + ("?" if result.note.startswith("doubtful") else "")
+    return f"{result.percent:.1f}{spread}" + ("?" if result.note.startswith("doubtful") else "") + unseen

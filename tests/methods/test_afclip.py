@@ -18,7 +18,7 @@ from adlib.features.clip import Clip, load_clip
 from adlib.heads.prompts import STATES
 from adlib.methods.afclip import ClipHead, frugal, new_head, restore_afclip
 from adlib.methods.token_detector import TokenDetector, new_detector, training_loss
-from adlib.schema import AfClipParams
+from adlib.schema_auxiliary import AfClipParams
 
 SIDE = 4
 N = SIDE * SIDE
