@@ -104,11 +104,6 @@ def test_afclips_tables_agree_or_are_marked():
     assert marked == {(1, "winclip"), (2, "simclip"), (2, "anomalygpt"), (4, "afclip")}
 
 
-def test_what_the_ways_of_tuning_cost():
-    notes = {one.setting: one.note for one in paper_results("afclip", table=5) if one.note}
-    assert [note.split(" ")[0] for note in notes.values()] == ["21504", "70656", "2106368", "2109440"]
-
-
 def test_every_table_is_there_and_whole():
     """Rows times columns of the printed tables; a dash in the print is no number."""
     counts: dict[tuple[str, int], int] = defaultdict(int)

@@ -64,17 +64,17 @@ class AuxiliaryMethod:
         from_state: rebuilds the detector from its tensors, with or without shots.
         few_shot: `(detector, patches (K, N, D) of K normal target images)` to a detector that compares with
             them; None for methods without shots.
-        clip: whether its features are CLIP's tokens (stage `clip`) instead of patches (stage `features`).
         transductive: `(detector, unlabelled test images, params, seed, device)` to a detector that compares
             with them; None for methods without that variant.
+        clip: whether its features are CLIP's tokens (stage `clip`) instead of patches (stage `features`).
     """
 
     settings: Callable[[Params], Any]
     fit: Callable[[Any, Mapping[str, AuxiliaryImages], int, torch.device], Fit]
     from_state: Callable[[dict[str, Tensor]], Detector]
     few_shot: Callable[[Any, Tensor], Detector] | None = None
-    clip: bool = False
     transductive: Callable[[Any, FeatureView, Params, int, torch.device], Detector] | None = None
+    clip: bool = False
 
 
 AUXILIARY_METHODS = {

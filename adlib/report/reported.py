@@ -12,7 +12,6 @@ from adlib.report.results import METRIC_NAMES, Results
 
 AVERAGE = "average"  # over a dataset's categories, in the papers' tables
 NO_MASKS = "no masks"
-PIXEL = ("pixel_", "aupro_")  # the metrics that need them
 
 
 @dataclass(frozen=True)
@@ -31,10 +30,10 @@ def protocols(params: Params) -> dict[str, str]:
     auxiliary = (*params.methods.auxiliary, *params.methods.clip)
 
     def protocol(method: str, shots: int) -> str:
-        if method.endswith(TRANSDUCTIVE):
-            return TRANSDUCTIVE
         if shots:
             return f"{shots}-shot"
+        if method.endswith(TRANSDUCTIVE):
+            return "transductive"  # no paper here is
         return f"zero-shot {params.auxiliary.name}" if method.partition("/")[0] in auxiliary else "full-shot"
 
     return {name: protocol(*split_variant(name)) for name in params.methods.names}
@@ -60,19 +59,21 @@ def _rows(results: Results, c: int, category: str, protocols: Mapping[str, str])
     """The rows of category number `c`, which the papers call `category`."""
     mean = results.mean[c, :, results.levels.index(min(results.levels))]
     for protocol in dict.fromkeys(protocols[method] for method in results.methods):
-        stated = paper_results(dataset=results.dataset, category=category, setting="", protocol=protocol)
-        methods = [m for m, name in enumerate(results.methods) if protocols[name] == protocol]
-        for metric in dict.fromkeys([*results.metrics, *(one.metric for one in stated)]):
-            found = [one for one in stated if one.metric == metric]
-            if metric in results.metrics:
-                values = {results.methods[m]: mean[m, results.metrics.index(metric)] for m in methods}
-                ours = {name: f"{100 * v:.1f}" for name, v in values.items() if not np.isnan(v)}
-            elif metric.startswith(PIXEL):
-                ours = {results.methods[m]: NO_MASKS for m in methods}
-            else:
-                continue
-            if found and ours:
-                papers = {f"{one.method}, {PAPERS[one.paper]}": _percent(one) for one in found}
+        found = paper_results(dataset=results.dataset, category=category, setting="", protocol=protocol)
+        for metric in dict.fromkeys(one.metric for one in found):
+            k = results.metrics.index(metric) if metric in results.metrics else None
+            values = {
+                method: np.nan if k is None else mean[m, k]
+                for m, method in enumerate(results.methods)
+                if protocols[method] == protocol
+            }
+            ours = {method: f"{100 * v:.1f}" for method, v in values.items() if not np.isnan(v)}
+            if not ours and metric.startswith(("pixel", "aupro")):
+                ours = dict.fromkeys(values, NO_MASKS)
+            papers = {
+                f"{one.method}, {PAPERS[one.paper]}": _percent(one) for one in found if one.metric == metric
+            }
+            if ours:
                 yield Reported(category, protocol, METRIC_NAMES.get(metric, metric), ours, papers)
 
 

@@ -65,6 +65,28 @@ def test_an_average_stands_beside_a_whole_dataset(params: Params, tmp_path: Path
     assert reported_rows(fewer, as_afclip) == []
 
 
+@pytest.mark.parametrize(
+    ("dataset", "count", "masked"), [("btad", 3, True), ("headct", 1, False)], ids=["masks", "no masks"]
+)
+def test_a_set_without_published_masks_says_so(
+    params: Params, tmp_path: Path, dataset: str, count: int, masked: bool
+):
+    """CoZAD's Tables 1 and 2: the mean and six competitors; the transductive variant has no paper."""
+    names = tuple(f"c{i}" for i in range(count))
+    chosen = configure(params, categories=names, methods=("simplenet", "patchcore", "comet-sn"))
+    outputs = make_outputs(tmp_path, chosen, masked=names if masked else ())
+    methods = ("simplenet", "cozad-zero", "cozad-zero/transductive")
+    results = replace(read_results(chosen, outputs), dataset=dataset, methods=methods)
+    words = dict(zip(methods, ("full-shot", "zero-shot visa", "transductive"), strict=True))
+    rows = {row.metric: row for row in reported_rows(results, words) if row.protocol == "zero-shot visa"}
+    image, pixel = rows["image AUROC"], rows["pixel AUROC"]
+    mean = results.over_categories().mean[0, 1, 0, results.metrics.index("image_auroc")]
+    assert image.ours == {"cozad-zero": f"{100 * mean:.1f}"}
+    assert len(image.papers) == len(pixel.papers) == 7
+    assert (pixel.ours["cozad-zero"] == "no masks") != masked
+    assert all(value.endswith("(no masks published)") != masked for value in pixel.papers.values())
+
+
 def test_protocols_are_in_the_papers_words(params: Params):
     methods = params.methods.model_copy(
         update={
@@ -77,26 +99,3 @@ def test_protocols_are_in_the_papers_words(params: Params):
     assert found["comet-sn"] == "full-shot"
     assert found["af-tokens"] == "zero-shot visa"
     assert found["af-tokens/shots-2"] == "2-shot"
-
-
-def test_transductive_scores_stand_beside_no_paper(params: Params):
-    zero = params.methods.cozad_zero
-    zero = zero.model_copy(update={"transductive": zero.transductive.model_copy(update={"enabled": True})})
-    methods = params.methods.model_copy(update={"auxiliary": ("cozad-zero",), "cozad_zero": zero})
-    found = protocols(params.model_copy(update={"methods": methods}))
-    assert found["cozad-zero"] == "zero-shot samples"
-    assert found["cozad-zero/transductive"] == "transductive"
-
-
-def test_without_masks_the_pixel_column_says_so(params: Params, tmp_path: Path):
-    """HeadCT: CoZAD's Tables 1 and 2 have six competitors, and no masks are published."""
-    chosen = configure(params, categories=("headct",), methods=("patchcore", "comet-sn"), levels=(0.0,))
-    chosen = chosen.model_copy(update={"dataset": chosen.dataset.model_copy(update={"name": "headct"})})
-    results = read_results(chosen, make_outputs(tmp_path / "outputs", chosen, masked=()))
-    found = reported_rows(results, {"patchcore": "full-shot", "comet-sn": "zero-shot visa"})
-    rows = {row.metric: row for row in found}
-    assert list(rows) == ["image AUROC", "pixel AUROC"]
-    assert list(rows["image AUROC"].ours) == ["comet-sn"]
-    assert rows["pixel AUROC"].ours == {"comet-sn": "no masks"}
-    assert len(rows["image AUROC"].papers) == len(rows["pixel AUROC"].papers) == 7
-    assert rows["pixel AUROC"].papers["cozad, CoZAD (Aqeel et al. 2025)"].endswith("(no masks published)")
