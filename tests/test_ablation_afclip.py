@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from conftest import CPU, ROOT
-from test_ablation import AUXILIARY, CATEGORY, SMALL, embedded
+from sample_outputs import AUXILIARY, CATEGORY, SMALL, embedded
 from tiny_clip import tiny_clip
 
 from adlib.ablation import Ablation, find_ablation, override, run_ablation
