@@ -85,7 +85,7 @@ def evaluate(
             # One frame for all methods, whatever size their networks see.
             scores = replace(load_scores(fits / training_set.name), image_size=params.image_size)
             if maps is not None:
-                scores = with_maps(scores, maps / training_set.name, params.image_size)
+                scores = with_maps(scores, maps / training_set.name)
             if (scores.test, scores.calibration) != (plan.test, training_set.calibration):
                 raise DataError(f"{fits / training_set.name}: scores of other images; rerun the train stage")
             check_disjoint({"test": fair, "training": scores.train, "calibration": scores.calibration}, paths)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from adlib.data.images import picture_window, read_rgb
 from adlib.data.manifest import read_manifest
-from adlib.device import resolve_device, to_device
+from adlib.device import resolve_device
 from adlib.errors import UserError
 from adlib.features.store import FeatureView, join_views, open_features
 from adlib.fits import INFO, load_scores, seed_name
@@ -98,9 +98,8 @@ def _examine(
     scale: tuple[Tensor, Tensor],
 ) -> Evidence:
     device, rgb = model.device, read_rgb(path)
-    rows = to_device(model.recipe.embed([model.recipe.frame(rgb)]), device).float()
-    scores = model.detector.score(rows)
-    patch = scores.patch[0].float().cpu().numpy()
+    rows = model.embed(model.recipe.frame(rgb)[None])
+    (score,), (patch,) = model.score_features(rows)
     chosen = anomalous_patches(patch, model.heat_scale)
     weight = None
     if confidence is not None and isinstance(model.detector, Doubting):
@@ -119,8 +118,8 @@ def _examine(
                     [(witnesses.paths[i], d) for i, d in zip(images, ds, strict=True)],
                 )
             )
-    row = model.decide(path, float(scores.image[0]))
-    return Evidence(path, float(scores.image[0]), row.decision, weight, patches)
+    decision = model.decide(path, float(score)).decision
+    return Evidence(path, float(score), decision, weight, patches)
 
 
 def anomalous_patches(patch: np.ndarray, scale: tuple[float, float] | None) -> list[int]:

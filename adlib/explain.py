@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from adlib.errors import UserError
 from adlib.features.backbones import Backbone
 from adlib.features.clip import Clip, clip_pixels, token_taps
+from adlib.fits import MODEL
 from adlib.heads.adaptor import AnomalyAdaptor
 from adlib.heads.prompts import STATES, prompt_features
 from adlib.heads.states import abnormal_probability
@@ -53,7 +54,7 @@ def read_learned(path: Path) -> Learned:
     Raises:
         UserError: there are none.
     """
-    file = path / "model.safetensors" if path.is_dir() else path
+    file = path / MODEL if path.is_dir() else path
     if not file.is_file():
         raise UserError(f"--model: no file {file}; name a model of afclip or a converted release")
     tensors = load_file(file)

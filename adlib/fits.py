@@ -117,13 +117,12 @@ def load_scores(folder: str | Path) -> FitScores:
     )
 
 
-def with_maps(scores: FitScores, folder: str | Path, image_size: int) -> FitScores:
+def with_maps(scores: FitScores, folder: str | Path) -> FitScores:
     """The scores of a flow with the maps that the stage `maps` made of its images; as they are without any.
 
     Args:
         scores: the fit's.
         folder: the fit's folder of maps; `maps.npy` is `(T + K, cells^2)`, test images before suspects.
-        image_size: side in pixels of the frame that the maps are drawn in.
     """
     path = Path(folder) / MAPS
     if not path.is_file():
@@ -131,7 +130,7 @@ def with_maps(scores: FitScores, folder: str | Path, image_size: int) -> FitScor
     maps = np.load(path)
     test, side = len(scores.test), isqrt(maps.shape[1])
     suspects = None if scores.suspects is None else replace(scores.suspects, patch=maps[test:])
-    return replace(scores, patch=maps[:test], grid=(side, side), image_size=image_size, suspects=suspects)
+    return replace(scores, patch=maps[:test], grid=(side, side), suspects=suspects)
 
 
 def load_threshold(folder: str | Path) -> Threshold | None:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
 from adlib.ahead import read_ahead
 from adlib.data.images import ImageError, read_rgb, sha256_file
@@ -77,10 +78,17 @@ class Model:
     threshold: Threshold | None
     heat_scale: tuple[float, float] | None
 
-    @torch.inference_mode()
+    def embed(self, images: np.ndarray) -> Tensor:
+        """Features of images `(B, S, S, 3)` uint8, made as training did: `(B, N, D)` float32."""
+        return to_device(self.recipe.embed(list(images)), self.device).float()
+
     def score(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Scores of images `(B, S, S, 3)` uint8, embedded as training did: image `(B,)`, patch `(B, N)`."""
-        rows = to_device(self.recipe.embed(list(images)), self.device).float()
+        """Scores of images `(B, S, S, 3)` uint8: image `(B,)`, patch `(B, N)`."""
+        return self.score_features(self.embed(images))
+
+    @torch.inference_mode()
+    def score_features(self, rows: Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """The same of features `(B, N, D)`."""
         with mixed_precision(self.device):
             scores = self.detector.score(rows)
         return scores.image.float().cpu().numpy(), scores.patch.float().cpu().numpy()

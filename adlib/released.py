@@ -11,12 +11,11 @@ from adlib.errors import UserError
 from adlib.features.clip import Clip
 from adlib.features.clip_rows import chosen_blocks, open_clip_tower, token_recipe
 from adlib.features.store import FeatureInfo
-from adlib.heads.adaptor import AnomalyAdaptor
 from adlib.heads.projection import ClipProjection
 from adlib.heads.prompts import STATES, PromptPrefix
 from adlib.io import atomic_directory
 from adlib.methods.afclip import ClipHead
-from adlib.methods.token_detector import new_detector
+from adlib.methods.token_detector import new_detector, restored_adaptor
 from adlib.training import write_model, write_scores
 
 
@@ -35,12 +34,11 @@ def write_released_model(folder: Path, tensors: Mapping[str, Tensor], params: Pa
     """
     device = torch.device("cpu")
     clip = open_clip_tower(params.clip, device)
-    inner, dim = tensors["adaptor.to_q.weight"].shape
+    _, dim = tensors["adaptor.to_q.weight"].shape
     length, width = tensors["prompts.vectors"].shape
     check_widths(clip, dim, width)
-    heads = int(tensors["heads"])
     head = ClipHead(
-        AnomalyAdaptor(dim, heads, inner // heads),
+        restored_adaptor(tensors, dim),
         PromptPrefix(width, length),
         ClipProjection.of(clip.model.visual),
         len(chosen_blocks(params.clip)),

@@ -116,7 +116,7 @@ def test_without_rotations_there_are_no_maps(params: Params, tmp_path: Path):
     write_maps(params, "c", "differnet", samples, tmp_path, fits=tmp_path / "fits", out=tmp_path / "maps")
     assert list((tmp_path / "maps").iterdir()) == []
     plain = scores()
-    assert with_maps(plain, tmp_path / "maps" / "noise-0_seed-0", 256) is plain
+    assert with_maps(plain, tmp_path / "maps" / "noise-0_seed-0") is plain
 
 
 def test_maps_take_the_place_of_the_views_scores(tmp_path: Path):
@@ -124,7 +124,7 @@ def test_maps_take_the_place_of_the_views_scores(tmp_path: Path):
     assert mapped_ids(scores()) == ["a", "b"]
     assert mapped_ids(scores(suspects=suspects)) == ["a", "b", "e", "c"]
     np.save(tmp_path / "maps.npy", np.arange(36.0).reshape(4, 9))
-    found = with_maps(scores(suspects=suspects), tmp_path, 256)
+    found = with_maps(scores(suspects=suspects, image_size=256), tmp_path)
     assert (found.grid, found.image_size) == ((3, 3), 256)
     assert found.patch.tolist() == np.arange(18.0).reshape(2, 9).tolist()
     assert found.suspects is not None
