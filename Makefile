@@ -15,8 +15,9 @@ repro: $(INSTALLED)  ## run the pipeline and build report/index.html
 	$(RUN) dvc repro
 	@echo "open report/index.html"
 
+# Two processes, a file each at a time: the pipeline tests alone take half of the time.
 test: check  ## lint, types and tests
-	$(RUN) pytest
+	$(RUN) pytest -n 2 --dist loadfile
 
 check: $(INSTALLED)  ## lint and types only
 	$(RUN) ruff check .
