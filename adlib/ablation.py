@@ -258,7 +258,8 @@ def _fit(
 ) -> dict[str, float]:
     """Train on the target's own images, into `scratch/fits`; the seconds of every fit."""
     timing = scratch / "timing.json"
-    train(params, category, method, outputs / "features" / category, splits, scratch / "fits", timing)
+    features, painted = (outputs / kind / category for kind in ("features", "painted"))
+    train(params, category, method, features, splits, scratch / "fits", timing, painted / method)
     return {name: seconds["fit"] for name, seconds in read_json(timing).items()}
 
 

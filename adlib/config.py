@@ -21,14 +21,15 @@ from adlib.schema import (
     Block,
     ClipParams,
     CometNfSettings,
-    CometParams,
     CometSettings,
+    CometSnParams,
     CozadParams,
     CozadSettings,
     DatasetParams,
     FlowHead,
     GradientMapsParams,
     NoiseParams,
+    PaintedParams,
     PatchCoreParams,
     SimpleNetHead,
     StrategyParams,
@@ -62,7 +63,7 @@ class MethodsParams(Block):
     clip: tuple[Literal["afclip"], ...]
     simplenet: SimpleNetHead
     patchcore: PatchCoreParams
-    comet_sn: Annotated[CometParams, Field(alias="comet-sn")]
+    comet_sn: Annotated[CometSnParams, Field(alias="comet-sn")]
     cozad: CozadParams
     cozad_zero: Annotated[CozadZeroParams, Field(alias="cozad-zero")]
     af_tokens: Annotated[AfTokensParams, Field(alias="af-tokens")]
@@ -81,6 +82,10 @@ class MethodsParams(Block):
         names = tuple(variant_name(method, shots) for shots in self.shots(method))
         among_themselves = method == "cozad-zero" and self.cozad_zero.transductive.enabled
         return (*names, f"{method}/{TRANSDUCTIVE}") if among_themselves else names
+
+    def painted(self, method: str) -> PaintedParams | None:
+        """How painted defects enter a method's training; None: not at all."""
+        return self.comet_sn.painted if method == "comet-sn" and self.comet_sn.painted.share > 0 else None
 
     def shots(self, method: str) -> tuple[int, ...]:
         """How many normal images of the target an auxiliary method sees, one entry a variant."""

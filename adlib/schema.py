@@ -214,11 +214,25 @@ class CometParams(StrategyParams):
     prior: PriorParams
 
 
+class PaintedParams(Block):
+    """Painted defects as twins of training patches (`adlib.methods.twins`; not in the paper)."""
+
+    share: Annotated[float, Field(ge=0, le=1)]
+    distance: NonNegative
+    defects: Count
+
+
+class CometSnParams(CometParams):
+    """CoMet-SN: with painted twins besides noisy ones."""
+
+    painted: PaintedParams
+
+
 class CometSettings(Block):
     """What a CoMet-SN fit reads: kappa is a key of its own in params.yaml, the head is SimpleNet's."""
 
     kappa: float
-    comet: CometParams
+    comet: CometSnParams
     head: SimpleNetHead
 
 

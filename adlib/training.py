@@ -21,6 +21,7 @@ from adlib.config import Params
 from adlib.data.contaminate import TrainingSet, read_splits
 from adlib.data.manifest import DataError
 from adlib.device import resolve_device
+from adlib.features.store import INFO as FEATURES_INFO
 from adlib.features.store import FeatureInfo, Features, open_features
 from adlib.fits import INFO, MODEL, SCORES, THRESHOLD, TIME
 from adlib.imports import code_version
@@ -47,11 +48,13 @@ class FitJob:
     training_set: TrainingSet
     test: tuple[str, ...]
     device: torch.device
+    painted: Features | None = None
 
     @property
     def key(self) -> str:
         """Settings, images, seed, features and code; the noise level itself does not matter."""
         settings = METHODS[self.method].settings(self.params)
+        painted = {} if self.painted is None else {"painted": self.painted.info.key}
         return content_key(
             method=self.method,
             settings=settings.model_dump(mode="json"),
@@ -62,17 +65,20 @@ class FitJob:
             features=self.features.info.key,
             device=self.device.type,
             code=code_version(METHODS[self.method].fit.__module__, "adlib.methods.suspects"),
+            **painted,
         )
 
     def run(self, folder: Path) -> None:
         """Fit, score test and calibration images, and write model, scores, log and seconds into `folder`."""
         method = METHODS[self.method]
         start = time.perf_counter()
+        ids = self.training_set.ids
         fit = method.fit(
             method.settings(self.params),
-            self.features.select(self.training_set.ids),
+            self.features.select(ids),
             self.training_set.seed,
             self.device,
+            **({} if self.painted is None else {"painted": self.painted.select(ids)}),
         )
         fitted = time.perf_counter()
         tensors = score_images(fit.detector, self.features.select(self.test), self.device)
@@ -81,9 +87,9 @@ class FitJob:
         calibration = self.training_set.calibration
         tensors |= calibration_scores(fit.detector, self.features, calibration, self.device)
         write_model(folder, self.method, fit.detector)
-        info, train = self.features.info, self.training_set.ids
+        info = self.features.info
         rule = None if fit.confidence is None else asdict(fit.confidence)
-        write_scores(folder, tensors, info, train, self.test, fit.log, calibration, rule)
+        write_scores(folder, tensors, info, ids, self.test, fit.log, calibration, rule)
         write_json(folder / TIME, seconds)
 
     def _training(self, fit: Fit, test_patch: Tensor) -> dict[str, Tensor]:
@@ -111,7 +117,14 @@ class FitJob:
 
 
 def train(
-    params: Params, category: str, method: str, features: Path, splits: Path, out: Path, timing: Path
+    params: Params,
+    category: str,
+    method: str,
+    features: Path,
+    splits: Path,
+    out: Path,
+    timing: Path,
+    painted: Path | None = None,
 ) -> None:
     """Fit a method on every training set of a category.
 
@@ -123,12 +136,20 @@ def train(
         splits: what `contaminate` wrote.
         out: folder to write; a subfolder a fit, named by noise level and seed.
         timing: JSON file to write; seconds a fit (apart, as they are never the same twice).
+        painted: folder of the painted copies' features; read only if the method's settings ask for them.
 
     Raises:
         DataError: the category has no image to train on.
     """
     device = resolve_device(params.device)
     opened, plan = open_features(features), read_splits(splits)
+    copies = None
+    if painted is not None and params.methods.painted(method) is not None:
+        if not (painted / FEATURES_INFO).exists():
+            raise DataError(
+                f"{painted}: has no painted copies; `dvc repro` with a share of painted defects makes them"
+            )
+        copies = open_features(painted)
     if not all(training_set.ids for training_set in plan.training_sets):
         raise DataError(
             f"{category}: {method} trains on normal images, and this category has none; only methods of "
@@ -139,7 +160,7 @@ def train(
         for training_set in plan.training_sets:
             folder = temporary / training_set.name
             folder.mkdir()
-            job = FitJob(method, params, opened, training_set, plan.test, device)
+            job = FitJob(method, params, opened, training_set, plan.test, device, copies)
             seconds[training_set.name], taken = stored_fit(job, folder)
             # Outside the stored part: another rate or trim refits nothing.
             write_threshold(folder, params.threshold)

@@ -19,6 +19,7 @@ def main(category: str, method: str) -> None:
         splits=OUTPUTS / "contaminate" / f"{category}.json",
         out=OUTPUTS / "fits" / category / method,
         timing=OUTPUTS / "timing" / category / f"{method}.json",
+        painted=OUTPUTS / "painted" / category / method,
     )
 
 

@@ -142,6 +142,7 @@ def test_everything_between_runs_without_labels(clone: Clone):
     labels.unlink()
     try:
         clone.run("python", "-m", "stages.features", CATEGORY, ADLIB_CACHE="off")
+        clone.run("python", "-m", "stages.paint", CATEGORY, "comet-sn", ADLIB_CACHE="off")
         clone.run("python", "-m", "stages.train", CATEGORY, "comet-sn", ADLIB_CACHE="off")
         clone.run("python", "-m", "stages.contaminate", CATEGORY, ok=False)
         clone.run("python", "-m", "stages.evaluate", CATEGORY, "comet-sn", ok=False)

@@ -46,19 +46,23 @@ class SimpleNet(nn.Module):
         normality = self.out(F.leaky_relu(self.norm(self.hidden(flat)), 0.2))
         return normality.reshape(adapted.shape[:-1])
 
-    def forward(self, features: Tensor, noise: Tensor | None = None) -> Tensor:
-        """Normality of patches and, in training, of their perturbed twins.
+    def forward(self, features: Tensor, noise: Tensor | None = None, painted: Tensor | None = None) -> Tensor:
+        """Normality of patches and, in training, of their twins.
 
         Args:
             features: `(B, P, D)`.
             noise: `(B, P, D)`, the epsilon of CoMet eq. 14; None when scoring.
+            painted: `(B, P, D)`, features of further anomalous patches (`adlib.methods.twins`), or None.
 
         Returns:
-            `D(q)` as `(B, P)`; with noise `D` of `[q; q + noise]` as `(2, B, P)`. D runs once over both:
-            normalised separately, the halves would lose the cue that tells them apart.
+            `D(q)` as `(B, P)`; with noise `D` of `[q; q + noise]` as `(2, B, P)`, painted ones as a third
+            row. D runs once over all: normalised separately, they would lose the cue that tells them apart.
         """
         adapted = self.adapt(features)
-        return self.discriminate(adapted if noise is None else torch.stack([adapted, adapted + noise]))
+        if noise is None:
+            return self.discriminate(adapted)
+        further = [] if painted is None else [self.adapt(painted)]
+        return self.discriminate(torch.stack([adapted, adapted + noise, *further]))
 
 
 def anomaly_score(normality: Tensor) -> Tensor:
@@ -71,15 +75,19 @@ def hinge(normality: Tensor, margin: float) -> Tensor:
     return F.relu(margin - normality)
 
 
-def patch_losses(pair: Tensor, margin: float) -> Tensor:
+def patch_losses(normality: Tensor, margin: float, share: float = 0.0) -> Tensor:
     """Truncated L1 loss, CoMet eq. 15: `max(0, th - D(q)) + max(0, th + D(q-))`.
 
     Args:
-        pair: `(2, B, P)`, D of `[q; q-]`.
+        normality: `(2, B, P)`, D of `[q; q-]`, or `(3, B, P)` with D of painted twins.
         margin: th.
+        share: in [0, 1], of the second term that falls on painted twins.
 
     Returns:
         `(B, P)`.
     """
-    normal, perturbed = pair
-    return hinge(normal, margin) + hinge(-perturbed, margin)
+    normal, perturbed, *painted = normality
+    anomalous = hinge(-perturbed, margin)
+    for twin in painted:
+        anomalous = torch.lerp(anomalous, hinge(-twin, margin), share)
+    return hinge(normal, margin) + anomalous

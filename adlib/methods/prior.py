@@ -5,7 +5,7 @@ stands, and to images after their median is taken off, so that differences count
 A power sharpens both: `min(1, t / a)` alone falls too slowly to matter.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -69,12 +69,10 @@ def density_prior(
     isolated = isolation(patches, patches[:, : params.bank], params.neighbours).cpu()
     top = isolated.topk(min(params.top, isolated.shape[1]), dim=1).values.mean(dim=1)
     above_median = (top - top.median()).clamp_min(0)
-    return Prior(
-        positions,
-        image=_weights(above_median, 0.0, floor, params.image_power),
-        patch=_weights(isolated, kappa, floor, params.patch_power),
-        suspicion=top,
-    )
+    image = _weights(above_median, 0.0, floor, params.image_power)
+    if params.patch_power == 0:  # all patches weigh the same, so training may draw from every one
+        return replace(no_prior(features), image=image, suspicion=top)
+    return Prior(positions, image, _weights(isolated, kappa, floor, params.patch_power), suspicion=top)
 
 
 def _weights(scores: Tensor, kappa: float, floor: float, power: float) -> Tensor:

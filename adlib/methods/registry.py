@@ -33,13 +33,14 @@ class Method:
 
     Attributes:
         settings: the parameters that its fit reads, and no others: they are the key of a stored fit.
-        fit: `(settings, features, seed, device)` to a fit.
+        fit: `(settings, features, seed, device)` to a fit, and `painted=` features where
+            `MethodsParams.painted` asks for them.
         from_state: rebuilds the detector from its tensors.
         views: whether its features are rotated views (stage `views`) instead of patches (stage `features`).
     """
 
     settings: Callable[[Params], Any]
-    fit: Callable[[Any, FeatureView, int, torch.device], Fit]
+    fit: Callable[..., Fit]
     from_state: Callable[[dict[str, Tensor]], Detector]
     views: bool = False
 

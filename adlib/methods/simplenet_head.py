@@ -78,12 +78,14 @@ class Draw(NamedTuple):
         columns: `(B, P)`, which of an image's candidates were drawn.
         patches: `(B, P, D)`.
         noise: `(B, P, D)`, the epsilon of CoMet eq. 14.
+        painted: `(B, P, D)`, painted twins (of any images), if there are any.
     """
 
     images: Tensor
     columns: Tensor
     patches: Tensor
     noise: Tensor
+    painted: Tensor | None = None
 
 
 class PatchSampler:

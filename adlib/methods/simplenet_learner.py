@@ -24,6 +24,7 @@ from adlib.methods.simplenet_head import (
     head_optimiser,
     new_head,
 )
+from adlib.methods.twins import PaintedCopies, PaintedTwins
 from adlib.schema import CometParams, SimpleNetHead
 
 CONFIDENCE_BATCH = 32
@@ -41,6 +42,7 @@ class SimpleNetLearner:
         sampler: draws patches and their noise.
         patch_trust: `(S, C)` weights of the sampler's candidates.
         worst: fraction of an image's patches, those with the largest hinge, behind its confidence score.
+        twins: draws painted twins; None: there are none.
     """
 
     module: SimpleNet
@@ -49,18 +51,23 @@ class SimpleNetLearner:
     sampler: PatchSampler
     patch_trust: Tensor
     worst: float = 1.0
+    twins: PaintedTwins | None = None
 
     def draw(self, images: Tensor) -> Draw:
-        """Random patches of `images` with the noise of their twins."""
-        return self.sampler.draw(images)
+        """Random patches of `images` with their twins."""
+        drawn = self.sampler.draw(images)
+        if self.twins is None:
+            return drawn
+        return drawn._replace(painted=self.twins.draw(len(images), self.sampler.count))
 
     def losses(self, theta: ParamDict, batch: Draw, *, update_statistics: bool) -> Tensor:
         """The truncated L1 loss (eq. 15) of every image: `(B,)`, a mean over patches weighted by trust."""
         state = dict(theta)
         if not update_statistics:
             state |= {name: buffer.clone() for name, buffer in self.module.named_buffers()}
-        pair = functional_call(self.module.train(), state, (batch.patches, batch.noise))
-        losses = patch_losses(pair, self.params.margin)
+        drawn = (batch.patches, batch.noise, batch.painted)
+        normality = functional_call(self.module.train(), state, drawn)
+        losses = patch_losses(normality, self.params.margin, self.twins.share if self.twins else 0.0)
         trust = self.patch_trust[batch.images[:, None], batch.columns].to(losses.device)
         return weighted_mean(losses, trust)
 
@@ -94,6 +101,7 @@ def fit_by_comet(
     device: torch.device,
     *,
     name: str,
+    copies: PaintedCopies | None = None,
     batch_term: Callable[[SimpleNet], BatchTerm] | None = None,
     hard: bool = False,
     groups: Tensor | None = None,
@@ -108,6 +116,7 @@ def fit_by_comet(
         seed: of every draw.
         device: where to train.
         name: shown beside the progress bar.
+        copies: of the training images, with painted defects; None: noise alone makes twins.
         batch_term: makes a further loss of the batch for the fresh head; None for CoMet-SN.
         hard: leave doubted images out instead of weighing them (`adlib.methods.comet.train_comet`).
         groups: `(S,)` categories of the training images, likewise.
@@ -124,7 +133,8 @@ def fit_by_comet(
     else:
         prior = no_prior(features)
     sampler = PatchSampler(params, features, seed, device, prior.positions)
-    learner = SimpleNetLearner(head, params, features, sampler, prior.patch, comet.confidence_patches)
+    twins = None if copies is None else PaintedTwins(copies, features, head.std, prior.image, seed)
+    learner = SimpleNetLearner(head, params, features, sampler, prior.patch, comet.confidence_patches, twins)
     trained = train_comet(
         learner,
         comet.model_copy(update={"batch_size": batch_size}),
