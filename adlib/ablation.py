@@ -280,6 +280,7 @@ def _fit_zero_shot(
         category,
         method,
         models=models,
+        auxiliary=source,
         manifest=outputs / "fetch" / category / "manifest.csv",
         features=features_folder(outputs, category, method),
         splits=splits,

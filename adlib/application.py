@@ -5,26 +5,37 @@ seed, so that evaluation and report are the same for both. Zero-shot scores do n
 are one for all noise levels; the few shots are drawn from a training set, dirt included.
 """
 
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from adlib.config import TRANSDUCTIVE, Params, split_variant
 from adlib.data.contaminate import TrainingSet, read_splits
 from adlib.data.manifest import DataError, Sample, read_manifest
 from adlib.device import resolve_device
-from adlib.features.opening import open_rows
-from adlib.fits import INFO, seed_name
+from adlib.features.opening import open_rows, open_witnesses
+from adlib.features.store import FeatureView
+from adlib.fits import INFO, NORMALS, seed_name
 from adlib.io import atomic_directory, read_json, write_json
-from adlib.methods.detector import Detector, score_images
+from adlib.methods.detector import Detector, Doubting, score_images
+from adlib.methods.image_confidence import ImageConfidence
 from adlib.methods.registry import AUXILIARY_METHODS
 from adlib.progress import say
 from adlib.rng import shuffled
-from adlib.training import calibration_scores, load_detector, write_model, write_scores, write_threshold
+from adlib.training import (
+    calibration_scores,
+    load_detector,
+    resemblance,
+    write_model,
+    write_scores,
+    write_threshold,
+)
 
 
 def apply_auxiliary(
@@ -33,6 +44,7 @@ def apply_auxiliary(
     method: str,
     *,
     models: Path,
+    auxiliary: Path,
     manifest: Path,
     features: Path,
     splits: Path,
@@ -46,6 +58,7 @@ def apply_auxiliary(
         category: names the log lines only.
         method: a key of `AUXILIARY_METHODS`.
         models: what `train-auxiliary` wrote, a subfolder a seed.
+        auxiliary: the auxiliary set's outputs; its features show what the target's images are like.
         manifest: the target's.
         features: folder of the target's features.
         splits: what `contaminate` wrote.
@@ -88,6 +101,8 @@ def apply_auxiliary(
                     scores = score_images(detector, test, device)
                     times = {"fit": fitted - start, "score": time.perf_counter() - fitted}
                     scores |= calibration_scores(detector, opened, training_set.calibration, device)
+                    about, info = trained[training_set.seed], opened.info
+                    scores |= _likest(detector, about, auxiliary, scores["patch"], test, info.key, device)
                     scored[key] = Applied(detector, scores, times)
                 fit = variant / training_set.name
                 (temporary / fit).mkdir(parents=True)
@@ -102,6 +117,8 @@ def apply_auxiliary(
                     training_set.calibration,
                     trained[training_set.seed]["confidence"],
                 )
+                if "test_nearest" in scored[key].scores:
+                    shutil.copyfile(models / NORMALS, temporary / fit / NORMALS)
                 write_threshold(temporary / fit, params.threshold)
                 seconds[fit.as_posix()] = scored[key].seconds
             say(f"{category} {name}: {len(plan.test)} images scored")
@@ -114,6 +131,25 @@ class Applied(NamedTuple):
     detector: Detector
     scores: dict[str, Tensor]
     seconds: dict[str, float]
+
+
+def _likest(
+    detector: Detector,
+    trained: Mapping[str, Any],
+    auxiliary: Path,
+    patch: Tensor,
+    images: FeatureView,
+    features_key: str,
+    device: torch.device,
+) -> dict[str, Tensor]:
+    """What the target's images are like among the auxiliary normals; {} for methods that doubt no image."""
+    if trained["confidence"] is None or not isinstance(detector, Doubting):
+        return {}
+    witnesses = open_witnesses(auxiliary, trained["normals"], features_key)
+    witnesses = witnesses.subset(np.argsort(witnesses.ids))  # as in the manifest
+    alike = torch.zeros(len(witnesses))  # they are labelled normal: none is more suspect than another
+    rule = ImageConfidence(**trained["confidence"])
+    return resemblance(detector, rule, patch, images, witnesses, alike, device)
 
 
 def check_disjoint(auxiliary: Sequence[str], target: Mapping[str, Sample]) -> None:

@@ -15,11 +15,11 @@ import torch
 from adlib.config import Params
 from adlib.data.images import image_size, read_mask, resize_mask
 from adlib.data.layouts import dataset_root
-from adlib.data.manifest import Label, Sample, read_labels, read_manifest
+from adlib.data.manifest import Label, Sample, read_labels, read_manifest, write_rows
 from adlib.device import resolve_device
 from adlib.features.opening import open_rows
 from adlib.features.store import Features
-from adlib.fits import INFO, TIME, seed_name
+from adlib.fits import INFO, NORMALS, TIME, seed_name
 from adlib.imports import code_version
 from adlib.io import atomic_directory, write_json
 from adlib.losses import patch_mask
@@ -46,9 +46,9 @@ class AuxiliarySource:
         return [(label.id, label.anomalous, label.mask_sha256) for label in labels]
 
     @property
-    def normals(self) -> list[str]:
-        """Ids of the normal images."""
-        return [sample.id for sample in self.samples if not self.labels[sample.id].anomalous]
+    def normals(self) -> list[Sample]:
+        """The normal images."""
+        return [sample for sample in self.samples if not self.labels[sample.id].anomalous]
 
     def read(self, dataset: DatasetParams, keep_aspect: bool) -> AuxiliaryImages:
         """Features, labels and masks; masks follow the images into the square frame, then to the patches."""
@@ -106,7 +106,7 @@ class AuxiliaryJob:
         ids = sorted(sample.id for source in self.sources.values() for sample in source.samples)
         weights = {source.features.info.weights_sha256 for source in self.sources.values()}
         rule = None if fit.confidence is None else asdict(fit.confidence)
-        normals = {category: source.normals for category, source in self.sources.items()}
+        normals = {name: [sample.id for sample in source.normals] for name, source in self.sources.items()}
         info = {"train": ids, "normals": normals, "weights_sha256": sorted(weights)}
         write_json(folder / INFO, {**info, "confidence": rule, "log": fit.log})
         write_json(folder / TIME, seconds)
@@ -119,13 +119,16 @@ def train_auxiliary(params: Params, method: str, outputs: Path, out: Path, timin
         params: the whole of params.yaml.
         method: a key of `AUXILIARY_METHODS`.
         outputs: the auxiliary set's folder of `fetch`, `features` and `clip`.
-        out: folder to write; a subfolder a seed.
+        out: folder to write; a subfolder a seed, and the manifest of the set's normal images.
         timing: JSON file to write; seconds a seed.
     """
     device = resolve_device(params.device)
     sources = open_sources(params, method, outputs, device)
     seconds: dict[str, Any] = {}
     with atomic_directory(out) as temporary:
+        # Outside the stored part: paths may change where contents do not.
+        normals = [sample for source in sources.values() for sample in source.normals]
+        write_rows(temporary / NORMALS, normals, Sample)
         for seed in params.seeds:
             name = seed_name(seed)
             folder = temporary / name

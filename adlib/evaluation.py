@@ -98,6 +98,7 @@ def evaluate(
             defects.extend(defect_rows(training_set, scores, test))
             rows.extend(image_rows(training_set, scores, samples, labels))
             if training_set is shown:
+                other = params.auxiliary if scores.witnesses else params.dataset
                 write_gallery(
                     temporary / "gallery.json",
                     training_set,
@@ -106,6 +107,7 @@ def evaluate(
                     labels=labels,
                     masks=test.masks,
                     root=root,
+                    witness_root=dataset_root(other.name, other.root, other.version),
                     keep_aspect=params.keep_aspect,
                 )
         found = {"features_key": scores.features_key, "weights_sha256": scores.weights_sha256}

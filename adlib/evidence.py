@@ -16,7 +16,8 @@ from adlib.data.images import picture_window, read_rgb
 from adlib.data.manifest import read_manifest
 from adlib.device import resolve_device
 from adlib.errors import UserError
-from adlib.features.store import FeatureView, join_views, open_features
+from adlib.features.opening import open_witnesses
+from adlib.features.store import FeatureView
 from adlib.fits import INFO, load_scores, seed_name
 from adlib.io import read_json
 from adlib.methods.detector import Doubting
@@ -171,18 +172,12 @@ def find_witnesses(folder: Path) -> Witnesses:
 
 
 def _witnesses(outputs: Path, ids: dict[str, list[str]], features_key: str) -> Witnesses:
-    views, paths = [], []
+    features, paths = open_witnesses(outputs, ids, features_key), []
     for category, chosen in ids.items():
-        features, fetched = outputs / "features" / category, outputs / "fetch" / category
-        if not features.exists():
-            raise UserError(f"{features} is missing; run `dvc repro` in the model's workspace")
-        opened = open_features(features)
-        if opened.info.key != features_key:
-            raise UserError(f"{features}: of another backbone than the model's; run `dvc repro`")
-        samples = {sample.id: sample.path for sample in read_manifest(fetched / "manifest.csv")}
-        views.append(opened.select(chosen))
+        manifest = read_manifest(outputs / "fetch" / category / "manifest.csv")
+        samples = {sample.id: sample.path for sample in manifest}
         paths += [samples[id] for id in chosen]
-    return Witnesses(join_views(views), paths)
+    return Witnesses(features, paths)
 
 
 def _seed(folder: Path) -> int:

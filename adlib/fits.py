@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file
 
+from adlib.data.manifest import Sample, read_manifest
 from adlib.io import read_json
 from adlib.threshold import Threshold
 
 MODEL, SCORES, INFO, TIME = "model.safetensors", "scores.safetensors", "fit.json", "time.json"
 THRESHOLD = "threshold.json"
+NORMALS = "normals.csv"  # of the auxiliary set, as a manifest
 MAPS = "maps.npy"
 
 
@@ -40,7 +42,8 @@ class Likest:
     """What the T test images are like, and how far training would have trusted them.
 
     Attributes:
-        nearest: `(T, M)` trusted training images, as positions in `FitScores.train`, the likest first.
+        nearest: `(T, M)` trusted normal images, as positions in `FitScores.witnesses`, or in
+            `FitScores.train` where there are none, the likest first.
         distance: `(T, M)` of an image's worst patches to them, in standardised features.
         weight: `(T,)`, CoMet eq. 1.
     """
@@ -71,6 +74,7 @@ class FitScores:
         calibration_score: `(n,)` image scores.
         threshold: None without calibration images.
         likest: of the test images; None for methods that doubt none.
+        witnesses: the auxiliary set's normal images, which a zero-shot fit compares with; () for other fits.
     """
 
     test: tuple[str, ...]
@@ -89,6 +93,7 @@ class FitScores:
     calibration_score: np.ndarray | None = None
     threshold: Threshold | None = None
     likest: Likest | None = None
+    witnesses: tuple[Sample, ...] = ()
 
 
 def load_scores(folder: str | Path) -> FitScores:
@@ -96,7 +101,7 @@ def load_scores(folder: str | Path) -> FitScores:
     arrays, info = load_file(Path(folder) / SCORES), read_json(Path(folder) / INFO)
     examined = [arrays[f"suspect_{n}"] for n in ("images", "patch", "nearest") if f"suspect_{n}" in arrays]
     like = [arrays[f"test_{n}"] for n in ("nearest", "distance", "weight") if f"test_{n}" in arrays]
-    grid = None if info["grid"] is None else tuple(info["grid"])
+    grid, normals = None if info["grid"] is None else tuple(info["grid"]), Path(folder) / NORMALS
     return FitScores(
         tuple(info["test"]),
         arrays["image"],
@@ -114,6 +119,7 @@ def load_scores(folder: str | Path) -> FitScores:
         arrays.get("calibration"),
         load_threshold(folder),
         Likest(*like) if like else None,
+        tuple(read_manifest(normals)) if normals.is_file() else (),
     )
 
 

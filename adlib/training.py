@@ -22,11 +22,12 @@ from adlib.data.contaminate import TrainingSet, read_splits
 from adlib.data.manifest import DataError
 from adlib.device import resolve_device
 from adlib.features.store import INFO as FEATURES_INFO
-from adlib.features.store import FeatureInfo, Features, open_features
+from adlib.features.store import FeatureInfo, Features, FeatureView, open_features
 from adlib.fits import INFO, MODEL, SCORES, THRESHOLD, TIME
 from adlib.imports import code_version
 from adlib.io import atomic_directory, read_json, write_json
 from adlib.methods.detector import Detector, Fit, image_weights, score_images
+from adlib.methods.image_confidence import ImageConfidence
 from adlib.methods.registry import AUXILIARY_METHODS, METHODS
 from adlib.methods.suspects import examine, likest
 from adlib.progress import say
@@ -105,14 +106,8 @@ class FitJob:
                 "suspect_nearest": suspects.nearest,
             }
             if fit.confidence is not None:
-                test = self.features.select(self.test)
-                like = likest(test_patch, test, view, fit.suspicion, self.device)
-                weights = image_weights(fit.detector, fit.confidence, test, self.device)
-                found |= {
-                    "test_nearest": like.nearest,
-                    "test_distance": like.distance,
-                    "test_weight": weights,
-                }
+                test, rule = self.features.select(self.test), fit.confidence
+                found |= resemblance(fit.detector, rule, test_patch, test, view, fit.suspicion, self.device)
         return {name: tensor for name, tensor in found.items() if tensor is not None}
 
 
@@ -197,6 +192,31 @@ def calibration_scores(
     scores = score_images(detector, features.select(ids), device)
     scale = np.quantile(scores["patch"].numpy(), HEAT_SCALE)
     return {"calibration": scores["image"], "heat_scale": torch.from_numpy(scale)}
+
+
+def resemblance(
+    detector: Detector,
+    confidence: ImageConfidence,
+    patch: Tensor,
+    images: FeatureView,
+    witnesses: FeatureView,
+    suspicion: Tensor,
+    device: torch.device,
+) -> dict[str, Tensor]:
+    """What test images are like, and how far training would have trusted them: `adlib.fits.Likest`.
+
+    Args:
+        detector: the fit's.
+        confidence: the fit's.
+        patch: `(T, N)` patch scores of `images`.
+        images: T test images.
+        witnesses: S normal images.
+        suspicion: `(S,)`; the half of the witnesses with less of it is trusted, all if it is the same.
+        device: where to compute.
+    """
+    like = likest(patch, images, witnesses, suspicion, device)
+    weights = image_weights(detector, confidence, images, device)
+    return {"test_nearest": like.nearest, "test_distance": like.distance, "test_weight": weights}
 
 
 def write_threshold(folder: Path, params: ThresholdParams) -> None:

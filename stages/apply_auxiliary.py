@@ -15,6 +15,7 @@ def main(category: str, method: str) -> None:
         category,
         method,
         models=OUTPUTS / "auxiliary" / "fits" / method,
+        auxiliary=OUTPUTS / "auxiliary",
         manifest=OUTPUTS / "fetch" / category / "manifest.csv",
         features=features_folder(OUTPUTS, category, method),
         splits=OUTPUTS / "contaminate" / f"{category}.json",

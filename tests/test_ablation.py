@@ -19,7 +19,7 @@ from adlib.data.contaminate import read_splits
 from adlib.errors import UserError
 from adlib.io import read_csv
 from adlib.methods.registry import METHODS
-from adlib.reference import FOLDER
+from adlib.reference import FOLDER, named_setting
 from adlib.training import train
 
 NAMES = list(YAML(typ="safe").load(FOLDER / "ablations.yaml"))
@@ -214,9 +214,21 @@ def test_a_named_setting_is_valid_and_printed_as_options(name: str, params: Para
     assert (changed.backbone.name == "wide_resnet50_2", changed.views.backbone.name == "alexnet") == (
         published, published,
     )  # fmt: skip
+
+
+def test_cozads_published_protocol_is_a_named_setting(params: Params):
+    changed = override(params, named_setting("paper-cozad"))
+    assert changed.methods.names == ("cozad-zero",)
+    assert (changed.auxiliary.name, len(changed.auxiliary.categories)) == ("visa", 12)
+    assert changed.cozad_zero.cozad.epochs == 40
+    assert changed.cozad_zero.head.sigma == 0.015
+    assert not changed.cozad_zero.cozad.prior.enabled
+
+
+def test_an_unknown_setting_lists_the_known():
     refused = CliRunner().invoke(app, ["settings", "papier"])
     assert refused.exit_code == 1
-    assert "there are paper-training, paper" in refused.output
+    assert "there are paper-training, paper, paper-cozad" in refused.output
 
 
 def test_means_missing_masks_and_what_was_not_run(small: Params):

@@ -82,6 +82,7 @@ def apply(params: Params, outputs: Path) -> Path:
         TARGET,
         "afclip",
         models=outputs / "auxiliary" / "fits",
+        auxiliary=outputs / "auxiliary",
         manifest=outputs / "fetch" / TARGET / "manifest.csv",
         features=outputs / "clip" / TARGET / "afclip",
         splits=outputs / "contaminate" / f"{TARGET}.json",

@@ -43,6 +43,7 @@ def apply(params: Params, outputs: Path) -> Path:
         TARGET,
         "af-tokens",
         models=outputs / "auxiliary" / "fits",
+        auxiliary=outputs / "auxiliary",
         manifest=outputs / "fetch" / TARGET / "manifest.csv",
         features=outputs / "features" / TARGET,
         splits=outputs / "contaminate" / f"{TARGET}.json",

@@ -19,6 +19,7 @@ def apply_to_target(params: Params, outputs: Path) -> None:
         TARGET,
         "cozad-zero",
         models=outputs / "auxiliary" / "fits",
+        auxiliary=outputs / "auxiliary",
         manifest=outputs / "fetch" / TARGET / "manifest.csv",
         features=outputs / "features" / TARGET,
         splits=outputs / "contaminate" / f"{TARGET}.json",

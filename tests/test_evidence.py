@@ -20,6 +20,7 @@ from adlib.config import load_params
 from adlib.data.images import read_rgb
 from adlib.data.manifest import read_manifest
 from adlib.errors import UserError
+from adlib.evaluation import evaluate
 from adlib.evidence import anomalous_patches, evidence, find_witnesses, original_box
 from adlib.features.store import open_features
 from adlib.fits import load_scores
@@ -48,9 +49,9 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         models = made / "auxiliary" / "fits" / "cozad-zero"
         train_auxiliary(params, "cozad-zero", made / "auxiliary", models, base / "t")
         apply_auxiliary(
-            params, CATEGORY, "cozad-zero", models=models, features=features, splits=splits,
-            manifest=made / "fetch" / CATEGORY / "manifest.csv", out=made / "fits" / CATEGORY / "cozad-zero",
-            timing=base / "t",
+            params, CATEGORY, "cozad-zero", models=models, auxiliary=made / "auxiliary", features=features,
+            splits=splits, manifest=made / "fetch" / CATEGORY / "manifest.csv",
+            out=made / "fits" / CATEGORY / "cozad-zero", timing=base / "t",
         )  # fmt: skip
         yield made
 
@@ -134,8 +135,28 @@ def test_a_zero_shot_model_has_auxiliary_witnesses(outputs: Path):
     witnesses = find_witnesses(folder)
     assert len(witnesses.paths) == 40  # 30 for training and 10 of the test split are normal
     assert all(path.startswith(f"{AUXILIARY}/") and "/good/" in path for path in witnesses.paths)
+    scores = load_scores(folder)
+    assert scores.likest is not None
+    assert {sample.path for sample in scores.witnesses} == set(witnesses.paths)
+    assert scores.likest.nearest.shape == (len(scores.test), 3)
     (found,) = evidence([example_image(outputs)[1]], folder, device="cpu")
+    assert found["confidence"] == pytest.approx(float(scores.likest.weight[0]), rel=1e-2)
     assert 0 < found["confidence"] <= 1
+
+
+def test_the_report_shows_auxiliary_images_beside_zero_shot_examples(outputs: Path, tmp_path: Path):
+    params = override(load_params(ROOT / "params.yaml"), {**SMALL, "methods.auxiliary": ["cozad-zero"]})
+    evaluate(
+        params, CATEGORY, outputs / "fetch" / CATEGORY, outputs / "contaminate" / f"{CATEGORY}.json",
+        outputs / "fits" / CATEGORY / "cozad-zero", tmp_path / "evaluation",
+    )  # fmt: skip
+    shown = read_json(tmp_path / "evaluation" / "gallery.json")["groups"]
+    examples = [entry for group in ("hits", "misses", "false_alarms") for entry in shown[group]]
+    assert examples
+    for entry in examples:
+        assert entry["auxiliary"] is True
+        assert all(path.startswith(f"{AUXILIARY}/") and "/good/" in path for path in entry["nearest"])
+        assert entry["distance"] == sorted(entry["distance"])
 
 
 def test_a_method_without_doubt_has_no_confidence(outputs: Path):

@@ -67,9 +67,10 @@ def score(params: Params, outputs: Path) -> None:
     learned = outputs / "auxiliary" / "fits"
     train_auxiliary(params, "af-tokens", outputs / "auxiliary", learned, outputs / "timing.json")
     apply_auxiliary(
-        params, RAIL, "af-tokens", models=learned, manifest=outputs / "fetch" / RAIL / "manifest.csv",
-        features=outputs / "features" / RAIL, splits=outputs / "contaminate" / f"{RAIL}.json",
-        out=outputs / "fits" / RAIL / "af-tokens", timing=outputs / "timing" / RAIL / "af-tokens.json",
+        params, RAIL, "af-tokens", models=learned, auxiliary=outputs / "auxiliary",
+        manifest=outputs / "fetch" / RAIL / "manifest.csv", features=outputs / "features" / RAIL,
+        splits=outputs / "contaminate" / f"{RAIL}.json", out=outputs / "fits" / RAIL / "af-tokens",
+        timing=outputs / "timing" / RAIL / "af-tokens.json",
     )  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """Opening what a stage of features has left: rows on disk, or the means to make them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -8,8 +8,9 @@ import torch
 from adlib.config import Params
 from adlib.data.layouts import dataset_root
 from adlib.data.manifest import Sample
+from adlib.errors import UserError
 from adlib.features.clip_rows import stream_tokens
-from adlib.features.store import ROWS, Features, open_features, read_info
+from adlib.features.store import ROWS, Features, FeatureView, join_views, open_features, read_info
 from adlib.schema import DatasetParams
 
 
@@ -44,3 +45,26 @@ def open_rows(
         Features(read_info(folder), rows, starts[folder]) if folder in starts else open_features(folder)
         for folder, _ in folders
     ]
+
+
+def open_witnesses(outputs: Path, ids: Mapping[str, Sequence[str]], key: str) -> FeatureView:
+    """The patch features of images that a fit learned from, to compare others with.
+
+    Args:
+        outputs: the folder of `features`: the target's, or the auxiliary set's.
+        ids: of each category, in the order of the view.
+        key: identity of the features that the fit reads.
+
+    Raises:
+        UserError: the workspace does not hold them, or they are of another backbone.
+    """
+    views = []
+    for category, chosen in ids.items():
+        folder = outputs / "features" / category
+        if not folder.exists():
+            raise UserError(f"{folder} is missing; run `dvc repro` in the model's workspace")
+        opened = open_features(folder)
+        if opened.info.key != key:
+            raise UserError(f"{folder}: of another backbone than the model's; run `dvc repro`")
+        views.append(opened.select(chosen))
+    return join_views(views)

@@ -103,7 +103,8 @@ def train_comet(
         device: for mixed precision.
         name: shown beside the progress bar.
         batch_term: a further loss of theta and a batch as a whole, added in both loops; None for CoMet.
-        hard: weigh doubted images with 0, as other confident learning does (CoZAD Table 4).
+        hard: leave out for an epoch the images that are doubted at its start, as other confident learning
+            does (CoZAD Table 4).
         groups: `(S,)` categories of the training images, a task each; None: `params.tasks` at random.
     """
     rounds = _rounds(params, len(trust), groups, torch_stream(seed, "comet", "tasks"))
@@ -114,9 +115,15 @@ def train_comet(
     log = []
     with track(name, params.epochs, "epochs") as advance:
         for epoch in range(params.epochs):
-            threshold = iqr_threshold(learner.all_scores(), kappa)
-            doubted = _doubted_above(threshold, params)
-            loss = SclLoss(learner, doubted, params.floor, trust, params.loss == "sum", batch_term, hard)
+            scores = learner.all_scores()
+            threshold = iqr_threshold(scores, kappa)
+            doubted, kept = _doubted_above(threshold, params), trust
+            if hard:
+                # Not at theta: early in an epoch losses rise, all images pass the held t, and with whole
+                # batches of weight 0 among the others det Sigma runs away.
+                kept = trust * threshold_weights(scores, doubted, params.floor, hard=True)
+                doubted = float("inf")
+            loss = SclLoss(learner, doubted, params.floor, kept, params.loss == "sum", batch_term)
             for batches in rounds.epoch():
                 strength = window.strength() if params.model_uncertainty else 0.0
                 optimiser.zero_grad()
@@ -193,7 +200,6 @@ class SclLoss(Generic[Batch]):
     trust: Tensor
     summed: bool = False
     batch_term: Callable[[ParamDict, Batch], Tensor] | None = None
-    hard: bool = False
 
     @property
     def theta(self) -> ParamDict:
@@ -212,4 +218,4 @@ class SclLoss(Generic[Batch]):
         """`w_i` of the batch's images at `theta` (CoMet eq. 1), times their trust: `(B,)`."""
         scores = self.learner.scores(theta, batch)
         trust = self.trust[batch.images].to(scores.device)
-        return trust * threshold_weights(scores, self.threshold, self.floor, hard=self.hard)
+        return trust * threshold_weights(scores, self.threshold, self.floor)

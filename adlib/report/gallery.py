@@ -61,6 +61,7 @@ def write_gallery(
     labels: Mapping[str, Label],
     masks: np.ndarray | None,
     root: Path,
+    witness_root: Path,
     keep_aspect: bool,
 ) -> None:
     """Choose and render the examples of one category and method.
@@ -73,6 +74,7 @@ def write_gallery(
         labels: the sealed labels by id.
         masks: `(T, size, size)` bool in the order of `scores.test`, or None.
         root: the folder that the manifest's paths are relative to.
+        witness_root: likewise of `scores.witnesses`.
         keep_aspect: as in params.yaml; pictures are shown as the network sees them.
     """
     anomalous = np.array([labels[id].anomalous for id in scores.test])
@@ -85,7 +87,16 @@ def write_gallery(
     pictures: list[np.ndarray] = []
 
     def frame(id: str) -> np.ndarray:
-        return resize_rgb(read_rgb(root / samples[id].path), scores.image_size, keep_aspect)
+        return opened(root, samples[id])
+
+    def opened(folder: Path, sample: Sample) -> np.ndarray:
+        return resize_rgb(read_rgb(folder / sample.path), scores.image_size, keep_aspect)
+
+    def beside(position: int) -> np.ndarray:
+        """An image that a test image is like."""
+        if scores.witnesses:
+            return opened(witness_root, scores.witnesses[position])
+        return frame(scores.train[position])
 
     def heat_maps(patch: np.ndarray) -> Sequence[np.ndarray | None]:
         """Maps of some images, 0 to 1 on the colour scale; None each where scores have no grid."""
@@ -102,7 +113,7 @@ def write_gallery(
         for i, heat in zip(chosen, heat_maps(scores.patch[chosen]), strict=True):
             rgb, mask = frame(scores.test[i]), None if masks is None else masks[i]
             likest = evidence(scores, int(i), scale, samples)
-            others = [shrink(frame(scores.train[scores.likest.nearest[i, 0]]))] if scores.likest else []
+            others = [shrink(beside(scores.likest.nearest[i, 0]))] if scores.likest else []
             pictures.append(np.concatenate([panels(rgb, heat, mask), *others], axis=1))
             score = float(scores.image[i])
             # How far the image is on the wrong (or right) side, in numbers that all methods share.
@@ -146,8 +157,9 @@ def evidence(
             {"box": patch_box(p, scores.grid, scores.image_size), "score": float(patch[p])} for p in worst
         ]
     if scores.likest is not None:
-        like = scores.likest
-        found["nearest"] = [samples[scores.train[j]].path for j in like.nearest[image]]
+        like, known = scores.likest, scores.witnesses or [samples[id] for id in scores.train]
+        found["nearest"] = [known[j].path for j in like.nearest[image]]
+        found["auxiliary"] = bool(scores.witnesses)
         found["distance"] = [float(d) for d in like.distance[image]]
         found["weight"] = float(like.weight[image])
     return found

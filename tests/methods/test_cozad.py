@@ -1,11 +1,13 @@
 """CoZAD's total loss against the formula, its place in MAML, and its switches."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from conftest import CPU, toy_features
 
+from adlib.confidence import iqr_threshold
 from adlib.config import Params
 from adlib.contrastive import nn_contrastive_loss
 from adlib.errors import UserError
@@ -157,3 +159,20 @@ def test_hard_filtering_weighs_with_zero_or_one(toy_params: Params):
     weights = fit(toy_params, hard_filtering=True).weights
     assert weights is not None
     assert set(weights.tolist()) <= {0.0, 1.0}
+
+
+def test_hard_filtering_removes_images_for_an_epoch(toy_params: Params, monkeypatch: pytest.MonkeyPatch):
+    """Whatever theta does within it: t >= Q3, so that at least three quarters of the images always remain."""
+    epochs = []
+
+    def note(learner: SimpleNetLearner, threshold: float, floor: float, kept: torch.Tensor, *rest: Any):
+        epochs.append((learner.all_scores(), threshold, kept))
+        return SclLoss(learner, threshold, floor, kept, *rest)
+
+    monkeypatch.setattr("adlib.methods.comet.SclLoss", note)
+    fit(toy_params, hard_filtering=True, epochs=4)
+    assert len(epochs) == 4
+    for scores, threshold, kept in epochs:
+        assert threshold == float("inf")
+        assert torch.equal(kept, (scores <= iqr_threshold(scores, toy_params.kappa)).float())
+        assert kept.mean() >= 0.75

@@ -108,7 +108,12 @@ def _gallery(method: str, splits: Splits) -> dict:
     test |= {"patches": [], "nearest": []}
     if method == "comet-sn":
         patches = [{"box": [0, 0, 8, 8], "score": 2.0}] * 7
-        like = {"nearest": ["n07.png", "n08.png"], "distance": [4.25, 5.0], "weight": 0.31}
+        like = {
+            "nearest": ["n07.png", "n08.png"],
+            "distance": [4.25, 5.0],
+            "weight": 0.31,
+            "auxiliary": False,
+        }
         test |= {"jpeg": wider, "patches": patches, **like}
     crack, good = test | {"defect": "crack", "anomalous": True}, test | {"defect": "good", "anomalous": False}
     injected = {"id": "a00", "path": "a00.png", "defect": "crack", "anomalous": True}

@@ -27,6 +27,7 @@ from adlib.report.pictures import (
     overlay,
     shrink_mask,
 )
+from adlib.report.templates import environment
 
 SIZE = 32
 
@@ -135,7 +136,8 @@ def make_scores(folder: Path, *, weights: bool, masked: bool):
 
 def write(folder: Path, made: dict) -> dict:
     fit = TrainingSet(0.1, 4, made["scores"].train)
-    write_gallery(folder / "gallery.json", fit, root=folder, keep_aspect=False, **made)
+    roots = {"root": folder, "witness_root": folder / "auxiliary"}
+    write_gallery(folder / "gallery.json", fit, keep_aspect=False, **roots, **made)
     return read_json(folder / "gallery.json")
 
 
@@ -185,6 +187,28 @@ def test_examples_show_their_patches_and_what_they_are_like(tmp_path: Path):
     assert all(patch["score"] > np.quantile(normal, 0.999) for patch in others)
     assert len(others) < 5
     assert picture(best).size == (3 * PANEL, PANEL), "image, heat map and the image like it"
+    assert best["auxiliary"] is False
+
+
+def test_a_zero_shot_example_stands_beside_an_auxiliary_image(tmp_path: Path):
+    made = make_scores(tmp_path, weights=False, masked=False)
+    (tmp_path / "auxiliary").mkdir()
+    for name, grey in (("dark", 10), ("light", 240)):
+        Image.fromarray(np.full((SIZE, SIZE, 3), grey, np.uint8)).save(tmp_path / "auxiliary" / f"{name}.png")
+    witnesses = tuple(Sample(name, f"{name}.png", "train") for name in ("dark", "light"))
+    like = Likest(np.tile([1, 0], (6, 1)), np.tile([1.5, 2.5], (6, 1)), np.linspace(0.1, 0.6, 6))
+    scores = replace(made["scores"], train=(), likest=like, witnesses=witnesses)
+    best = write(tmp_path, made | {"scores": scores})["groups"]["hits"][0]
+    assert best["nearest"] == ["light.png", "dark.png"]
+    assert best["auxiliary"] is True
+    shown = (
+        environment(["cozad-zero"])
+        .get_template("parts.html")
+        .module.examples("Found", [best], "normal", None)
+    )
+    assert "most like <span>light.png</span> of the auxiliary set" in shown
+    assert "and the auxiliary image most like it" in shown
+    assert np.asarray(picture(best))[:, 2 * PANEL + 4 :].mean() == pytest.approx(240, abs=3)
 
 
 def test_without_a_grid_the_picture_takes_the_place_of_the_map(tmp_path: Path):
