@@ -30,6 +30,8 @@ from adlib.progress import track
 from adlib.rng import torch_stream
 from adlib.schema import StrategyParams
 
+SCORED = 32  # images at a time
+
 
 class Sampled(Protocol):
     """A batch as a head draws it; `images` `(B,)` are positions in the training set."""
@@ -115,7 +117,7 @@ def train_comet(
     log = []
     with track(name, params.epochs, "epochs") as advance:
         for epoch in range(params.epochs):
-            scores = learner.all_scores()
+            scores = drawn_scores(learner, len(trust))
             threshold = iqr_threshold(scores, kappa)
             doubted, kept = _doubted_above(threshold, params), trust
             if hard:
@@ -139,6 +141,14 @@ def train_comet(
     threshold = _doubted_above(iqr_threshold(scores, kappa), params)
     weights = trust * threshold_weights(scores, threshold, params.floor, hard=hard)
     return Confidence(weights, scores, threshold, log)
+
+
+@torch.no_grad()
+def drawn_scores(learner: Learner[Any], samples: int) -> Tensor:
+    """`a_i` of every training image from a draw like those of the batches that t is held against: `(S,)`."""
+    theta = dict[str, Tensor](learner.module.named_parameters())
+    batches = torch.arange(samples).split(SCORED)
+    return torch.cat([learner.scores(theta, learner.draw(images)).cpu() for images in batches])
 
 
 def _rounds(
