@@ -94,7 +94,7 @@ def test_another_rate_moves_the_threshold_and_refits_nothing(clone: Clone):
     assert after["threshold"] < before["threshold"]
     assert (before["fpr"], after["fpr"], after["n"]) == (0.01, 0.3, 6)
     assert before["promised"] == before["smallest"] == 1 / 7, "6 calibration images promise no less"
-    assert log.count("from the store") == 3 * 4
+    assert log.count("fitted from the store") == 3 * 4
     assert {stage.split("@")[0] for stage in executed(log)} == {
         *("train", "train-confident", "evaluate", "evaluate-confident", "report")
     }
@@ -108,7 +108,7 @@ def test_levels_and_seeds_embed_nothing_and_train_only_what_is_new(clone: Clone)
     log = clone.run("dvc", "repro")
     assert not any(stage.startswith("features") for stage in executed(log))
     assert log.count("noise-0.15_seed-") == 6
-    assert log.count("from the store") == 3 * 4
+    assert log.count("fitted from the store") == 3 * 4
     assert [row for row in clone.results() if row["noise"] != "0.15"] == before
     clone.edit({"noise": {"levels": [0.0, 0.1]}})
     clone.repro()
