@@ -16,6 +16,7 @@ from adlib.ablation_tables import NOT_MEASURED, comparison, differences, markdow
 from adlib.cli import app
 from adlib.config import Params, ParamsError
 from adlib.data.contaminate import read_splits
+from adlib.data.manifest import DataError
 from adlib.errors import UserError
 from adlib.io import read_csv
 from adlib.methods.registry import METHODS
@@ -283,3 +284,9 @@ def test_command_writes_both_tables(
     refused = CliRunner().invoke(app, ["ablate", "nothing"])
     assert refused.exit_code == 1
     assert "no ablation is called 'nothing'" in refused.output
+
+
+def test_painted_copies_are_asked_for_where_they_are_missing(small: Params, prepared: Path):
+    parts = find_ablation("comet-parts").chosen(["without the density prior"])
+    with pytest.raises(DataError, match="has no painted copies; `dvc repro` with a share"):
+        run_ablation(parts, override(small, {"methods.comet-sn.painted.share": 0.5}), prepared)

@@ -204,6 +204,11 @@ def test_every_problem_is_a_line(edited: Edit):
             ["simplenet"],
             "methods.confident.0: should be 'comet-sn' or 'cozad', got 'simplenet'",
         ),
+        (
+            "methods.comet-sn.painted.share",
+            1.5,
+            "methods.comet-sn.painted.share: should be less than or equal to 1, got 1.5",
+        ),
         ("methods.comet-sn.floor", 1.1, "methods.comet-sn.floor: should be less than or equal to 1, got 1.1"),
         (
             "methods.auxiliary",
