@@ -134,7 +134,7 @@ def train(
         painted: folder of the painted copies' features; read only if the method's settings ask for them.
 
     Raises:
-        DataError: the category has no image to train on.
+        DataError: the category has no image to train on, or painted copies are asked for and there are none.
     """
     device = resolve_device(params.device)
     opened, plan = open_features(features), read_splits(splits)

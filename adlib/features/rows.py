@@ -4,6 +4,7 @@ A row depends on the image's bytes and on the recipe's key: that is its name in 
 assembled from rows.
 """
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,12 +55,11 @@ def write_rows(folder: str | Path, samples: Sequence[Sample], root: Path, recipe
         The number of images that had to be embedded.
 
     Raises:
-        DataError: an image is not the one that the manifest names.
+        DataError: an image is not the one that the manifest names, or the disk has no room for the rows.
     """
     embedded = 0
     with atomic_directory(folder) as temporary:
-        shape = (len(samples), *recipe.shape)
-        rows = np.lib.format.open_memmap(temporary / ROWS, mode="w+", dtype=np.float16, shape=shape)
+        rows = _new_rows(temporary / ROWS, (len(samples), *recipe.shape))
         missing = [i for i, sample in enumerate(samples) if not _restore(rows, i, recipe.key, sample.id)]
         files = [(root, samples[i]) for i in missing]
         with track("embedding", len(files), "images") as advance:
@@ -128,6 +128,21 @@ def _embedded_blocks(recipe: Recipe[Any], files: Sequence[tuple[Path, Sample]]) 
 
     for frames in read_ahead(files, recipe.block, read):
         yield recipe.embed(frames)
+
+
+def _new_rows(path: Path, shape: tuple[int, ...]) -> np.memmap:
+    """A mapped file of zeros whose room is taken at once: mapped writing to a full disk kills the process."""
+    rows = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
+    if hasattr(os, "posix_fallocate"):
+        try:
+            with path.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+        except OSError as error:
+            raise DataError(
+                f"features of {shape[0]} images take {rows.nbytes / 1e9:.2f} GB: {error.strerror}; "
+                "free some room, or lower image_size or the dataset's max_* counts"
+            ) from error
+    return rows
 
 
 def _write_info(folder: Path, samples: Sequence[Sample], recipe: Recipe[Any]) -> None:

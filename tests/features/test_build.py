@@ -1,5 +1,7 @@
 """Building features: each image once, shared through the store, rows that depend on their image alone."""
 
+import errno
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -253,3 +255,32 @@ def test_an_interrupted_build_leaves_the_old_output(
         make("out", samples)
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "out"]
+
+
+@pytest.mark.usefixtures("store")
+def test_a_full_disk_is_an_error_before_the_first_image(
+    tmp_path: Path, samples: list[Sample], make: Build, monkeypatch: pytest.MonkeyPatch
+):
+    def full(file: int, offset: int, length: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "posix_fallocate", full)
+        with pytest.raises(DataError, match=r"features of 10 images take 0\.\d+ GB: No space left on device"):
+            make("out", samples)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["images"]
+
+
+@pytest.mark.usefixtures("store")
+def test_room_is_taken_before_the_rows_are_made(
+    tmp_path: Path, samples: list[Sample], make: Build, monkeypatch: pytest.MonkeyPatch
+):
+    taken: list[int] = []
+
+    def note(backbone: Backbone, params: BackboneParams, images: np.ndarray) -> np.ndarray:
+        taken.append(next(tmp_path.glob(f".out.*/new/{ROWS}")).stat().st_blocks * 512)
+        return embed_images(backbone, params, images)
+
+    monkeypatch.setattr(build, "embed_images", note)
+    make("out", samples)
+    assert taken[0] >= rows(tmp_path / "out").nbytes
