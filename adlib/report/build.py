@@ -63,6 +63,7 @@ def render(params: Params, results: Results, images: Images, outputs: Path, para
     recorded = sorted({row.device for row in timings if row.device})
     device = ", ".join(recorded) or f"{params.device} (as configured)"
     counts = count_rows(results, images, splits)
+    elsewhere = not (params.methods.plain or params.methods.confident or params.methods.flow)
     return (
         environment(results.methods, signed=signed)
         .get_template("page.html")
@@ -70,7 +71,8 @@ def render(params: Params, results: Results, images: Images, outputs: Path, para
             params=params,
             results=results,
             leading=METRIC_NAMES[results.leading],
-            verdict=verdict(results, {row.noise: row.overall for row in paired}),
+            verdict=verdict(results, {row.noise: row.overall for row in paired}, trained_elsewhere=elsewhere),
+            elsewhere=elsewhere,
             counts=counts,
             totals=total(counts),
             tables=tables(results),

@@ -9,18 +9,25 @@ from adlib.report.results import LEADING, METRIC_NAMES, Results
 from adlib.report.svg import percent
 
 
-def verdict(results: Results, tests: Mapping[float, PairedTest]) -> list[str]:
+def verdict(
+    results: Results, tests: Mapping[float, PairedTest], *, trained_elsewhere: bool = False
+) -> list[str]:
     """Sentences on the leader, by image AUROC if there is one, at the lowest and at the highest noise level.
 
     Args:
         results: every metric.
         tests: the leader's paired test against the runner-up, by noise level. With several seeds their
             spread is the better judge, and the tests are left to the table.
+        trained_elsewhere: no method trains on the target's images.
     """
     levels = dict.fromkeys((min(results.levels), max(results.levels)))
     if results.leading != LEADING:  # no normal images: there is no training set to be dirty
-        levels = dict.fromkeys([min(results.levels)])
-    sentences = [_at(results, level, tests.get(level)) for level in levels]
+        levels, trained_elsewhere = dict.fromkeys([min(results.levels)]), True
+    places = ["Trained on another set" if trained_elsewhere else _training_set(level) for level in levels]
+    sentences = [
+        f"{where}, {_at(results, level, tests.get(level))}"
+        for where, level in zip(places, levels, strict=True)
+    ]
     if len(results.seeds) == 1 and len(results.methods) > 1:
         sentences.append(
             "Only one seed was run, so the spread between runs is not known: add seeds before you rely on a "
@@ -41,13 +48,14 @@ def signed(value: float) -> str:
     return f"{value:+.3f}".replace("-", "−")
 
 
+def _training_set(level: float) -> str:
+    return f"With {percent(level)} anomalies in the training set" if level else "Trained on clean images"
+
+
 def _at(results: Results, level: float, test: PairedTest | None) -> str:
     order, values = ranking(results, level)
     names = [results.methods[m] for m in order]
     C, S, first = len(results.categories), len(results.seeds), values[order[0]]
-    where = f"With {percent(level)} anomalies in the training set" if level else "Trained on clean images"
-    if results.leading != LEADING:
-        where = "Trained on another set"
     metric = METRIC_NAMES[results.leading]
     what = f"a mean {metric} over {C} categories"
     if C == 1:
@@ -55,13 +63,13 @@ def _at(results: Results, level: float, test: PairedTest | None) -> str:
     spread = f" (± {first.std(ddof=1):.3f} over {S} seeds)" if S > 1 else ""
     score = f"{what} of {first.mean():.3f}{spread}"
     if len(order) == 1:
-        return f"{where}, {names[0]} reaches {score}."
+        return f"{names[0]} reaches {score}."
     second = values[order[1]]
     ahead = first.mean() - second.mean()
     if f"{ahead:.3f}" == "0.000":
-        return f"{where}, {names[0]} and {names[1]} are level at {score}."
+        return f"{names[0]} and {names[1]} are level at {score}."
     doubt = _doubt(first, second, test)
-    return f"{where}, {names[0]} leads with {score}, {ahead:.3f} ahead of {names[1]}{doubt}."
+    return f"{names[0]} leads with {score}, {ahead:.3f} ahead of {names[1]}{doubt}."
 
 
 def _doubt(first: np.ndarray, second: np.ndarray, test: PairedTest | None) -> str:

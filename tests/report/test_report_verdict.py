@@ -75,6 +75,12 @@ def test_a_single_method_leads_nobody():
     ]
 
 
+def test_a_method_that_trained_elsewhere_did_not_train_on_these_images():
+    assert verdict(results([[[[0.8]]]]), {}, trained_elsewhere=True) == [
+        "Trained on another set, x reaches an image AUROC on a of 0.800."
+    ]
+
+
 def test_ranking_is_by_the_mean_over_categories_and_seeds():
     found, values = ranking(results([[[[0.9]], [[0.8]]], [[[0.5]], [[0.8]]]], categories=("a", "b")), 0.1)
     assert found == [1, 0]
