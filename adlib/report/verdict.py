@@ -23,10 +23,9 @@ def verdict(
     levels = dict.fromkeys((min(results.levels), max(results.levels)))
     if results.leading != LEADING:  # no normal images: there is no training set to be dirty
         levels, trained_elsewhere = dict.fromkeys([min(results.levels)]), True
-    places = ["Trained on another set" if trained_elsewhere else _training_set(level) for level in levels]
     sentences = [
-        f"{where}, {_at(results, level, tests.get(level))}"
-        for where, level in zip(places, levels, strict=True)
+        f"{_trained(level, elsewhere=trained_elsewhere)}, {_at(results, level, tests.get(level))}"
+        for level in levels
     ]
     if len(results.seeds) == 1 and len(results.methods) > 1:
         sentences.append(
@@ -48,7 +47,9 @@ def signed(value: float) -> str:
     return f"{value:+.3f}".replace("-", "−")
 
 
-def _training_set(level: float) -> str:
+def _trained(level: float, *, elsewhere: bool) -> str:
+    if elsewhere:
+        return "Trained on another set"
     return f"With {percent(level)} anomalies in the training set" if level else "Trained on clean images"
 
 
