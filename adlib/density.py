@@ -1,4 +1,4 @@
-"""How crowded the neighbourhood of a training patch is among the *other* training images.
+"""How far a training patch lies from the *other* training images, and how crowded its neighbourhood is.
 
 A discriminator that starts from nothing trusts every image equally. Distances know better from the start: a
 defect looks like nothing in the other images, so its patches have far neighbours. Neighbours are counted over
@@ -7,6 +7,43 @@ distinct images, the patch's own left out, so that neither an image nor a twin o
 
 import torch
 from torch import Tensor
+
+CHUNK = 1024  # patches compared at a time
+
+
+class ImageBank:
+    """What images offer as neighbours: patches `(S, M, D)`."""
+
+    def __init__(self, patches: Tensor) -> None:
+        self.images, self.size, _ = patches.shape
+        flat = patches.flatten(0, 1)
+        self._offsets, self._transposed = flat.square().sum(1), flat.T.contiguous()
+
+    def squared(self, patches: Tensor) -> Tensor:
+        """`||x - y||^2 - ||x||^2` of patches `(P, D)`, image by image: `(P, S, M)`."""
+        products = torch.addmm(self._offsets[None], patches, self._transposed, alpha=-2)
+        return products.reshape(len(patches), self.images, self.size)
+
+
+def nearest_elsewhere(patches: Tensor, images: Tensor, bank: Tensor, owners: Tensor) -> Tensor:
+    """Distance of every patch to the nearest one of another image's.
+
+    Args:
+        patches: `(n, D)`.
+        images: `(n,)`, the image that each belongs to.
+        bank: `(S, M, D)`, what the images have to offer.
+        owners: `(S,)`, the image that each row of the bank belongs to; two different ones at least.
+
+    Returns:
+        `(n,)`, >= 0.
+    """
+    offers, found = ImageBank(bank), []
+    for some, own in zip(patches.split(CHUNK), images.split(CHUNK), strict=True):
+        by_image = offers.squared(some).amin(dim=2)
+        by_image[own[:, None] == owners] = torch.inf
+        # ||a - b||^2 expanded can round below zero for twins.
+        found.append((by_image.amin(dim=1) + some.square().sum(1)).clamp_min(0).sqrt())
+    return torch.cat(found)
 
 
 def isolation(patches: Tensor, bank: Tensor, neighbours: int) -> Tensor:
@@ -32,14 +69,11 @@ def isolation(patches: Tensor, bank: Tensor, neighbours: int) -> Tensor:
     if S < 3:
         raise ValueError(f"patches: at least 3 images are needed to compare with others, got {S}")
     k = max(1, min(neighbours, S - 2))
-    M = bank.shape[1]
-    flat = bank.reshape(S * M, D)
-    offsets, transposed = flat.square().sum(1), flat.T.contiguous()
+    M, offers = bank.shape[1], ImageBank(bank)
     distance = torch.empty((S, P), dtype=patches.dtype, device=patches.device)
     nearest = torch.empty((S, P, k), dtype=torch.long, device=patches.device)
     for s in range(S):
-        squared = torch.addmm(offsets[None], patches[s], transposed, alpha=-2).reshape(P, S, M)
-        by_image, which = squared.min(dim=2)
+        by_image, which = offers.squared(patches[s]).min(dim=2)
         by_image[:, s] = torch.inf
         values, images = by_image.topk(k, dim=1, largest=False)
         # ||a - b||^2 expanded can round below zero for twins.

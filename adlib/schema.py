@@ -222,10 +222,20 @@ class PaintedParams(Block):
     defects: Count
 
 
+class DistancesParams(Block):
+    """A second discriminator that learns distances (`adlib.methods.distances`; not in the paper)."""
+
+    enabled: bool
+    patches: Count
+    trusted: Annotated[float, Field(ge=0, le=1)]
+    steps: Count
+
+
 class CometSnParams(CometParams):
-    """CoMet-SN: with painted twins besides noisy ones."""
+    """CoMet-SN: with painted twins besides noisy ones, and a discriminator of distances beside its own."""
 
     painted: PaintedParams
+    distances: DistancesParams
 
 
 class CometSettings(Block):

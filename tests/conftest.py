@@ -25,7 +25,8 @@ def toy_params(params: Params) -> Params:
         update={"epochs": 30, "lr_adaptor": 1e-3, "lr_discriminator": 5e-3, "hidden": 64, "batch_size": 8}
     )
     bank = params.methods.patchcore.model_copy(update={"presample": 1000, "coreset": 200})
-    comet = params.methods.comet_sn.model_copy(update={"epochs": 30})
+    distances = params.methods.comet_sn.distances.model_copy(update={"steps": 60})
+    comet = params.methods.comet_sn.model_copy(update={"epochs": 30, "distances": distances})
     few = params.methods.cozad.contrastive.model_copy(update={"max_embeddings": 64})
     cozad = params.methods.cozad.model_copy(update={"epochs": 30, "contrastive": few})
     tokens = params.methods.af_tokens.model_copy(update={"epochs": 15, "lr": 1e-3, "heads": 2, "head_dim": 8})

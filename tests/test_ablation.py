@@ -170,17 +170,17 @@ def test_our_own_table_has_a_part_alone_and_a_part_left_out(params: Params):
         return (
             comet.data_uncertainty, comet.model_uncertainty, comet.meta_learning,
             prior.enabled and prior.image_power > 0, prior.enabled and prior.patch_power > 0,
-            comet.painted.share > 0,
+            comet.painted.share > 0, comet.distances.enabled,
         )  # fmt: skip
 
     alone = [switches(name) for name in parts.settings if name.startswith("alone")]
-    assert alone == [tuple(i == j for j in range(6)) for i in range(6)]
-    default, on = switches(parts.reference), (0, 1, 3, 5)
-    assert [i for i in range(6) if default[i]] == list(on)
+    assert alone == [tuple(i == j for j in range(7)) for i in range(7)]
+    default, on = switches(parts.reference), (0, 3, 5, 6)
+    assert [i for i in range(7) if default[i]] == list(on)
     without = [switches(name) for name in parts.settings if name.startswith("without")]
     assert without == [tuple(d and i != off for i, d in enumerate(default)) for off in on]
     further = [switches(name) for name in parts.settings if name.startswith("and ")]
-    assert further == [tuple(d or i == added for i, d in enumerate(default)) for added in (2, 4)]
+    assert further == [tuple(d or i == added for i, d in enumerate(default)) for added in (1, 2, 4)]
     paper = parts.params(params, "comet-sn", "paper (128 patches an image)")
     assert paper.methods.simplenet.sigma == 0.015
     assert not paper.methods.comet_sn.prior.enabled

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from adlib.density import isolation
+import adlib.density
+from adlib.density import isolation, nearest_elsewhere
 
 
 def by_loops(patches: torch.Tensor, bank: torch.Tensor, k: int) -> torch.Tensor:
@@ -71,3 +72,26 @@ def test_bad_input():
         isolation(cloud(2, 3), cloud(2, 3), 1)
     with pytest.raises(ValueError, match="bank"):
         isolation(cloud(4, 3), cloud(5, 3), 1)
+
+
+def test_nearest_elsewhere_equals_the_loop(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(adlib.density, "CHUNK", 3)
+    patches, bank = cloud(4, 5), cloud(3, 6, seed=1)
+    images, owners = torch.tensor([0, 1, 2, 3]), torch.tensor([3, 1, 0])
+    expected = torch.stack(
+        [
+            torch.stack([torch.cdist(p[None], bank[owners != s].flatten(0, 1)).min() for p in patches[s]])
+            for s in images
+        ]
+    )
+    found = nearest_elsewhere(patches.flatten(0, 1), images.repeat_interleave(5), bank, owners)
+    torch.testing.assert_close(found.unflatten(0, (4, 5)), expected)
+
+
+def test_a_twin_elsewhere_is_at_no_distance():
+    patches = 1e3 + cloud(3, 2).float()
+    found = nearest_elsewhere(
+        patches[0], torch.tensor([0, 0]), torch.stack([patches[0], patches[0], patches[2]]), torch.arange(3)
+    )
+    assert (found >= 0).all()
+    assert found.max() < 2

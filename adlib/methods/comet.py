@@ -51,8 +51,8 @@ class Learner(Protocol[Batch]):
         """Its `named_parameters()` are theta."""
         ...
 
-    def draw(self, images: Tensor) -> Batch:
-        """A random batch of the images at positions `(B,)`."""
+    def draw(self, images: Tensor, *, twins: bool = True) -> Batch:
+        """A random batch of the images at positions `(B,)`; `scores` need none of the twins of `losses`."""
         ...
 
     def losses(self, theta: ParamDict, batch: Batch, *, update_statistics: bool) -> Tensor:
@@ -148,7 +148,7 @@ def drawn_scores(learner: Learner[Any], samples: int) -> Tensor:
     """`a_i` of every training image from a draw like those of the batches that t is held against: `(S,)`."""
     theta = dict[str, Tensor](learner.module.named_parameters())
     batches = torch.arange(samples).split(SCORED)
-    return torch.cat([learner.scores(theta, learner.draw(images)).cpu() for images in batches])
+    return torch.cat([learner.scores(theta, learner.draw(images, twins=False)).cpu() for images in batches])
 
 
 def _rounds(

@@ -58,8 +58,8 @@ class FlowLearner:
     features: FeatureView
     sampler: ViewSampler
 
-    def draw(self, images: Tensor) -> ViewDraw:
-        """Random views of `images`."""
+    def draw(self, images: Tensor, *, twins: bool = True) -> ViewDraw:
+        """Random views of `images`; a flow needs no twins."""
         return self.sampler.draw(images)
 
     def losses(self, theta: ParamDict, batch: ViewDraw, *, update_statistics: bool) -> Tensor:

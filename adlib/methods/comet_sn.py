@@ -1,10 +1,13 @@
 """CoMet-SN: CoMet's strategy over SimpleNet's head, started from a density prior (CoMet 4.5)."""
 
+from dataclasses import replace
+
 import torch
 
 from adlib.features.store import FeatureView
 from adlib.methods.detector import Fit
-from adlib.methods.simplenet_learner import fit_by_comet
+from adlib.methods.distances import with_distances
+from adlib.methods.simplenet_learner import fit_by_comet, start
 from adlib.methods.twins import PaintedCopies
 from adlib.schema import CometSettings
 
@@ -17,7 +20,11 @@ def fit_comet_sn(
     painted: FeatureView | None = None,
 ) -> Fit:
     """Train adaptor and discriminator by CoMet; `painted` are the training images' painted copies."""
-    copies = None if painted is None else PaintedCopies(settings.comet.painted, painted)
-    return fit_by_comet(
-        settings.comet, settings.head, settings.kappa, features, seed, device, name="comet-sn", copies=copies
-    )
+    comet, params, kappa = settings.comet, settings.head, settings.kappa
+    copies = None if painted is None else PaintedCopies(comet.painted, painted)
+    begun = start(comet, params, kappa, features, seed, device, copies)
+    fit = fit_by_comet(begun, comet, params, kappa, features, seed, device, name="comet-sn")
+    if not comet.distances.enabled:
+        return fit
+    detector = with_distances(comet.distances, params, features, begun, seed, device)
+    return replace(fit, detector=detector)

@@ -17,7 +17,7 @@ from adlib.heads.simplenet import SimpleNet
 from adlib.maml import ParamDict
 from adlib.methods.detector import Fit
 from adlib.methods.simplenet_head import Draw
-from adlib.methods.simplenet_learner import fit_by_comet
+from adlib.methods.simplenet_learner import fit_by_comet, start
 from adlib.rng import torch_stream
 from adlib.schema import ContrastiveParams, CozadSettings
 
@@ -36,8 +36,9 @@ def fit_cozad(
         noise = torch_stream(seed, "cozad", "noise", device=device)
         return BatchContrast(head, cozad.contrastive, params.sigma, noise)
 
+    begun = start(cozad, params, settings.kappa, features, seed, device)
     return fit_by_comet(
-        cozad, params, settings.kappa, features, seed, device, name="cozad",
+        begun, cozad, params, settings.kappa, features, seed, device, name="cozad",
         batch_term=contrast if cozad.contrastive.lambda_cont > 0 else None, hard=cozad.hard_filtering,
         groups=groups,
     )  # fmt: skip

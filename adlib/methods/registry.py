@@ -19,6 +19,7 @@ from adlib.methods.cozad import fit_cozad
 from adlib.methods.cozad_zero import fit_cozad_zero
 from adlib.methods.detector import Detector, Fit
 from adlib.methods.differnet import fit_differnet
+from adlib.methods.distances import restore_comet_sn
 from adlib.methods.flow_head import FlowDetector
 from adlib.methods.mutual import among_themselves, restore
 from adlib.methods.patchcore import PatchCore, fit_patchcore
@@ -47,7 +48,7 @@ class Method:
 
 METHODS = {
     "simplenet": Method(lambda p: p.methods.simplenet, fit_simplenet, SimpleNetDetector.from_state),
-    "comet-sn": Method(lambda p: p.comet_sn, fit_comet_sn, SimpleNetDetector.from_state),
+    "comet-sn": Method(lambda p: p.comet_sn, fit_comet_sn, restore_comet_sn),
     "cozad": Method(lambda p: p.cozad, fit_cozad, SimpleNetDetector.from_state),
     "patchcore": Method(lambda p: p.methods.patchcore, fit_patchcore, PatchCore.from_state),
     "differnet": Method(lambda p: p.methods.differnet, fit_differnet, FlowDetector.from_state, views=True),

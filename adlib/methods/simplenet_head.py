@@ -77,14 +77,14 @@ class Draw(NamedTuple):
         images: `(B,)`, positions in the training set.
         columns: `(B, P)`, which of an image's candidates were drawn.
         patches: `(B, P, D)`.
-        noise: `(B, P, D)`, the epsilon of CoMet eq. 14.
+        noise: `(B, P, D)`, the epsilon of CoMet eq. 14; None where no twins were asked for.
         painted: `(B, P, D)`, painted twins (of any images), if there are any.
     """
 
     images: Tensor
     columns: Tensor
     patches: Tensor
-    noise: Tensor
+    noise: Tensor | None
     painted: Tensor | None = None
 
 
@@ -114,14 +114,16 @@ class PatchSampler:
         self._columns = numpy_stream(seed, "simplenet", "patches")
         self._noise = torch_stream(seed, "simplenet", "noise", device=device)
 
-    def draw(self, images: Tensor) -> Draw:
-        """Patches without repetition from each of `images` `(B,)`."""
+    def draw(self, images: Tensor, *, twins: bool = True) -> Draw:
+        """Patches without repetition from each of `images` `(B,)`, and what makes their noisy twins."""
         rows = images.numpy()
         lots = self._columns.random((len(rows), self.choices), dtype=np.float32)
         columns = np.argpartition(lots, self.count - 1, axis=1)[:, : self.count]
         chosen = columns if self.candidates is None else np.take_along_axis(self.candidates[rows], columns, 1)
         patches = self.features.sampled_batch(rows, chosen, self.device)
-        noise = torch.randn(patches.shape, generator=self._noise, device=self.device) * self.sigma
+        noise = None
+        if twins:
+            noise = torch.randn(patches.shape, generator=self._noise, device=self.device) * self.sigma
         return Draw(images, torch.from_numpy(columns), patches, noise)
 
 

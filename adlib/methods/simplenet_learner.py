@@ -15,7 +15,7 @@ from adlib.methods.comet import train_comet
 from adlib.methods.detector import Fit
 from adlib.methods.epochs import ScheduledOptimiser
 from adlib.methods.image_confidence import ImageConfidence, confidence_score
-from adlib.methods.prior import density_prior, no_prior
+from adlib.methods.prior import Prior, density_prior, no_prior
 from adlib.methods.simplenet_head import (
     Draw,
     PatchSampler,
@@ -53,10 +53,10 @@ class SimpleNetLearner:
     worst: float = 1.0
     twins: PaintedTwins | None = None
 
-    def draw(self, images: Tensor) -> Draw:
+    def draw(self, images: Tensor, *, twins: bool = True) -> Draw:
         """Random patches of `images` with their twins."""
-        drawn = self.sampler.draw(images)
-        if self.twins is None:
+        drawn = self.sampler.draw(images, twins=twins)
+        if self.twins is None or not twins:
             return drawn
         return drawn._replace(painted=self.twins.draw(len(images), self.sampler.count))
 
@@ -92,34 +92,36 @@ class SimpleNetLearner:
         return head_optimiser(self.params, self.module, steps, weight_decay=decay)
 
 
-def fit_by_comet(
+@dataclass(frozen=True)
+class Start:
+    """Where training begins.
+
+    Attributes:
+        head: fresh, with the training features' statistics.
+        batch_size: images of a meta-iteration, at most as many as there are.
+        prior: what density says of the training set.
+        twins: painted ones; None: noise alone makes twins.
+    """
+
+    head: SimpleNet
+    batch_size: int
+    prior: Prior
+    twins: PaintedTwins | None = None
+
+
+def start(
     comet: CometParams,
     params: SimpleNetHead,
     kappa: float,
     features: FeatureView,
     seed: int,
     device: torch.device,
-    *,
-    name: str,
     copies: PaintedCopies | None = None,
-    batch_term: Callable[[SimpleNet], BatchTerm] | None = None,
-    hard: bool = False,
-    groups: Tensor | None = None,
-) -> Fit:
-    """Train adaptor and discriminator by CoMet.
+) -> Start:
+    """Make a fresh head and look at the training set; arguments are those of `fit_by_comet`.
 
     Args:
-        comet: the strategy and the density prior.
-        params: the head and its learning rates.
-        kappa: eq. 2.
-        features: the training set.
-        seed: of every draw.
-        device: where to train.
-        name: shown beside the progress bar.
-        copies: of the training images, with painted defects; None: noise alone makes twins.
-        batch_term: makes a further loss of the batch for the fresh head; None for CoMet-SN.
-        hard: leave doubted images out instead of weighing them (`adlib.methods.comet.train_comet`).
-        groups: `(S,)` categories of the training images, likewise.
+        copies: of the training images, with painted defects; None: there are none.
 
     Raises:
         UserError: too few training images.
@@ -132,12 +134,47 @@ def fit_by_comet(
         prior = density_prior(comet.prior, kappa, comet.floor, features, head.mean, head.std, seed)
     else:
         prior = no_prior(features)
-    sampler = PatchSampler(params, features, seed, device, prior.positions)
     twins = None if copies is None else PaintedTwins(copies, features, head.std, prior.image, seed)
-    learner = SimpleNetLearner(head, params, features, sampler, prior.patch, comet.confidence_patches, twins)
+    return Start(head, batch_size, prior, twins)
+
+
+def fit_by_comet(
+    begun: Start,
+    comet: CometParams,
+    params: SimpleNetHead,
+    kappa: float,
+    features: FeatureView,
+    seed: int,
+    device: torch.device,
+    *,
+    name: str,
+    batch_term: Callable[[SimpleNet], BatchTerm] | None = None,
+    hard: bool = False,
+    groups: Tensor | None = None,
+) -> Fit:
+    """Train adaptor and discriminator by CoMet.
+
+    Args:
+        begun: the head, which is trained in place, and what is known of the training set.
+        comet: the strategy and the density prior.
+        params: the head and its learning rates.
+        kappa: eq. 2.
+        features: the training set.
+        seed: of every draw.
+        device: where to train.
+        name: shown beside the progress bar.
+        batch_term: makes a further loss of the batch for the fresh head; None for CoMet-SN.
+        hard: leave doubted images out instead of weighing them (`adlib.methods.comet.train_comet`).
+        groups: `(S,)` categories of the training images, likewise.
+    """
+    head, prior = begun.head, begun.prior
+    sampler = PatchSampler(params, features, seed, device, prior.positions)
+    learner = SimpleNetLearner(
+        head, params, features, sampler, prior.patch, comet.confidence_patches, begun.twins
+    )
     trained = train_comet(
         learner,
-        comet.model_copy(update={"batch_size": batch_size}),
+        comet.model_copy(update={"batch_size": begun.batch_size}),
         kappa,
         prior.image,
         seed=seed,

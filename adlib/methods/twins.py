@@ -28,6 +28,11 @@ class PaintedCopies:
 class PaintedTwins:
     """Draws patches of painted copies, of all images alike: a batch sees more kinds of defect than images.
 
+    Attributes:
+        patches: `(T, D)`, those that paint moved far.
+        images: `(T,)`, positions of their originals in the training set.
+        weights: `(T,)`, the trust in those.
+
     Args:
         copies: settings and features.
         originals: the training set.
@@ -40,19 +45,18 @@ class PaintedTwins:
         self, copies: PaintedCopies, originals: FeatureView, std: Tensor, trust: Tensor, seed: int
     ) -> None:
         self.share = copies.params.share
-        found, weights = [], []
+        found, counts = [], []
         pairs = zip(
-            copies.features.batches(BATCH, std.device),
-            originals.batches(BATCH, std.device),
-            trust.split(BATCH),
-            strict=True,
+            copies.features.batches(BATCH, std.device), originals.batches(BATCH, std.device), strict=True
         )
-        for after, before, weight in pairs:
+        for after, before in pairs:
             # NaN, where nothing is painted, is not far.
             far = ((after - before) / std).square().mean(dim=2).sqrt() >= copies.params.distance
             found.append(after[far])
-            weights.append(weight.repeat_interleave(far.sum(dim=1).cpu()))
-        self.patches, self.weights = torch.cat(found), torch.cat(weights)
+            counts.append(far.sum(dim=1).cpu())
+        self.patches = torch.cat(found)
+        self.images = torch.arange(len(originals)).repeat_interleave(torch.cat(counts))
+        self.weights = trust[self.images]
         self._draws = torch_stream(seed, "painted", "patches")
 
     def draw(self, images: int, count: int) -> Tensor | None:

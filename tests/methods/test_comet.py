@@ -202,7 +202,7 @@ OFF = {"data_uncertainty": False, "model_uncertainty": False, "meta_learning": F
 def fit(params: Params, *, images: int = 20, prior: bool = False, **switches: object) -> Fit:
     features, comet = toy_features(images, 0), params.methods.comet_sn
     enabled = comet.prior.model_copy(update={"enabled": prior})
-    update = {"prior": enabled, "epochs": 2, "meta_learning": True, **switches}
+    update = {"prior": enabled, "epochs": 2, "model_uncertainty": True, "meta_learning": True, **switches}
     settings = params.comet_sn.model_copy(update={"comet": comet.model_copy(update=update)})
     return fit_comet_sn(settings, features.select(features.info.ids), 0, CPU)
 
