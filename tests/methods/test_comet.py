@@ -12,11 +12,12 @@ from adlib.config import Params
 from adlib.errors import UserError
 from adlib.heads.simplenet import SimpleNet
 from adlib.methods.comet import SclLoss, batch_losses, meta_losses
-from adlib.methods.comet_sn import fit_comet_sn
+from adlib.methods.comet_sn import fit_comet_sn, spreads
 from adlib.methods.detector import Fit
 from adlib.methods.prior import density_prior
 from adlib.methods.simplenet_head import Draw, PatchSampler, head_optimiser
 from adlib.methods.simplenet_learner import SimpleNetLearner
+from adlib.methods.statistics import feature_statistics
 
 MARGIN, FLOOR, THRESHOLD, STRENGTH = 0.5, 0.01, 0.3, 0.02
 
@@ -234,3 +235,24 @@ def test_too_few_images_are_the_users_error(toy_params: Params, images: int, pri
 
 def test_as_few_images_as_the_prior_needs(toy_params: Params):
     assert torch.isfinite(fit(toy_params, images=3, prior=True).detector.state()["out.weight"]).all()
+
+
+def test_spreads_count_interquartile_ranges_above_the_median():
+    torch.testing.assert_close(
+        spreads(torch.tensor([0.0, 1.0, 2.0, 3.0, 10.0])), torch.tensor([-1.0, -0.5, 0.0, 0.5, 4.0])
+    )
+    assert spreads(torch.tensor([3.0, 3.0, 3.0, 7.0, 3.0])).tolist() == [0, 0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_suspicion_is_what_density_and_the_detector_say(toy_params: Params, enabled: bool):
+    features, comet = toy_features(30, 4), toy_params.methods.comet_sn
+    view, prior = features.select(features.info.ids), comet.prior.model_copy(update={"enabled": enabled})
+    update = {"comet": comet.model_copy(update={"prior": prior})}
+    found = fit_comet_sn(toy_params.comet_sn.model_copy(update=update), view, 0, CPU)
+    before = density_prior(prior, 1.5, comet.floor, view, *feature_statistics(view, CPU), 0).suspicion
+    after = found.detector.score(view.batch(range(34), CPU)).image
+    expected = spreads(after) + (spreads(before) if enabled else 0)
+    assert found.suspicion is not None
+    torch.testing.assert_close(found.suspicion, expected, atol=1e-3, rtol=1e-3)
+    assert found.suspicion[30:].min() > found.suspicion[:30].median()
