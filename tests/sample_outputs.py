@@ -24,6 +24,7 @@ SMALL = {
     "methods.cozad.epochs": 1,
     "methods.simplenet.patches_per_image": 16,
     "methods.comet-sn.epochs": 1,
+    "methods.comet-sn.distances.steps": 20,
 }
 
 

@@ -129,6 +129,7 @@ def test_methods_do_not_import_each_other():
         "statistics",
         "prior",
         "twins",
+        "distances",
         "image_confidence",
         "cozad",  # the paper's loss, which both of its protocols train
         "cozad_zero",  # its detector is what the transductive one adapts with
