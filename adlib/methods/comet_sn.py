@@ -21,12 +21,12 @@ def fit_comet_sn(
     painted: FeatureView | None = None,
 ) -> Fit:
     """Train adaptor and discriminator by CoMet; `painted` are the training images' painted copies."""
-    comet, params, kappa = settings.comet, settings.head, settings.kappa
+    comet = settings.comet
     copies = None if painted is None else PaintedCopies(comet.painted, painted)
-    begun = start(comet, params, kappa, features, seed, device, copies)
-    fit = fit_by_comet(begun, comet, params, kappa, features, seed, device, name="comet-sn")
+    begun = start(comet, settings.head, settings.kappa, features, seed, device, copies)
+    fit = fit_by_comet(begun, name="comet-sn")
     if comet.distances.enabled:
-        fit = replace(fit, detector=with_distances(comet.distances, params, features, begun, seed, device))
+        fit = replace(fit, detector=with_distances(comet.distances, begun))
     scores = score_images(fit.detector, features, device)["image"]
     return replace(fit, suspicion=spreads(begun.prior.suspicion) + spreads(scores))
 

@@ -4,7 +4,7 @@
 trains on the target's own images; the paper's zero-shot protocol is `adlib.methods.cozad_zero`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -31,17 +31,13 @@ def fit_cozad(
 ) -> Fit:
     """Train adaptor and discriminator by CoMet on the total loss; `groups` are as in `train_comet`."""
     cozad, params = settings.cozad, settings.head
-
-    def contrast(head: SimpleNet) -> BatchContrast:
-        noise = torch_stream(seed, "cozad", "noise", device=device)
-        return BatchContrast(head, cozad.contrastive, params.sigma, noise)
-
     begun = start(cozad, params, settings.kappa, features, seed, device)
-    return fit_by_comet(
-        begun, cozad, params, settings.kappa, features, seed, device, name="cozad",
-        batch_term=contrast if cozad.contrastive.lambda_cont > 0 else None, hard=cozad.hard_filtering,
-        groups=groups,
-    )  # fmt: skip
+    contrast = None
+    if cozad.contrastive.lambda_cont > 0:
+        noise = torch_stream(seed, "cozad", "noise", device=device)
+        contrast = BatchContrast(begun.head, cozad.contrastive, params.sigma, noise)
+    fit = fit_by_comet(begun, name="cozad", batch_term=contrast, hard=cozad.hard_filtering, groups=groups)
+    return replace(fit, suspicion=begun.prior.suspicion if cozad.prior.enabled else fit.train_scores)
 
 
 @dataclass(frozen=True)

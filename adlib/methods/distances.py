@@ -14,11 +14,9 @@ from torch import Tensor, nn
 
 from adlib.density import nearest_elsewhere
 from adlib.device import mixed_precision
-from adlib.features.store import FeatureView
 from adlib.heads.simplenet import SimpleNet, anomaly_score
 from adlib.methods.detector import Detector, Scores
-from adlib.methods.prior import Prior
-from adlib.methods.simplenet_head import SimpleNetDetector, head_optimiser, new_head
+from adlib.methods.simplenet_head import SimpleNetDetector, head_optimiser, untrained
 from adlib.methods.simplenet_learner import Start
 from adlib.methods.twins import PaintedTwins
 from adlib.progress import track
@@ -68,31 +66,24 @@ def restore_comet_sn(state: dict[str, Tensor]) -> Detector:
     return TwoDiscriminators(comet, SimpleNetDetector.from_state(other), state["usual"])
 
 
-def with_distances(
-    params: DistancesParams,
-    head: SimpleNetHead,
-    features: FeatureView,
-    begun: Start,
-    seed: int,
-    device: torch.device,
-) -> TwoDiscriminators:
+def with_distances(params: DistancesParams, begun: Start) -> TwoDiscriminators:
     """Train a discriminator of distances to stand beside CoMet's.
 
     Args:
         params: what is compared, and for how many steps.
-        head: width, learning rates.
-        features: the training set, two images at least.
-        begun: CoMet's head, which has been trained since, and what was known of the training set.
-        seed: of every draw.
-        device: where to train.
+        begun: CoMet's head, which has been trained since, and what it began with: two images at least.
     """
-    S, trusted = len(features), trusted_images(params, begun.prior.image)
+    features, seed, device = begun.features, begun.seed, begun.device
+    S, weights = len(features), begun.prior.image
     lots = numpy_stream(seed, "distances", "patches").random((S, features.patches))
     patches = features.sampled_batch(np.arange(S), lots.argsort(axis=1)[:, : params.patches], device)
-    module = new_head(head, features, seed, device)
-    known = known_distances(patches, begun.prior, trusted, begun.twins, module)
+    trusted = trusted_images(params, weights)
+    module = untrained(begun.params, features.width, seed, device)
+    module.mean.copy_(begun.head.mean)
+    module.std.copy_(begun.head.std)
+    known = known_distances(patches, weights, trusted, begun.twins, module)
     comet = SimpleNetDetector(begun.head)
-    distance = SimpleNetDetector(train_distances(module, known, params.steps, head, seed, device))
+    distance = SimpleNetDetector(train_distances(module, known, params.steps, begun.params, seed, device))
     std, mean = torch.std_mean(_both(comet, distance, patches[trusted]).flatten(0, 1), dim=0)
     # A score that never varies stays at zero.
     return TwoDiscriminators(comet, distance, torch.stack([mean, torch.where(std > 0, std, 1.0)]))
@@ -120,31 +111,28 @@ class KnownDistances:
 
 
 def known_distances(
-    patches: Tensor, prior: Prior, trusted: Tensor, twins: PaintedTwins | None, module: SimpleNet
+    patches: Tensor, weights: Tensor, trusted: Tensor, twins: PaintedTwins | None, module: SimpleNet
 ) -> list[KnownDistances]:
     """How far patches `(S, P, D)` and painted twins lie from patches of other, trusted images.
 
     Args:
         patches: of the training images.
-        prior: the images' weights.
+        weights: `(S,)`, of those images.
         trusted: positions of the trusted ones.
         twins: painted ones, if there are any.
         module: its statistics standardise the features.
     """
     S, P, _ = patches.shape
-    parts = [(patches.flatten(0, 1), torch.arange(S).repeat_interleave(P))]
+    parts = [(patches.flatten(0, 1), torch.arange(S).repeat_interleave(P), weights.repeat_interleave(P))]
     if twins is not None and len(twins.patches):
-        parts.append((twins.patches, twins.images))
+        parts.append((twins.patches, twins.images, twins.weights))
     bank, device = module.standardise(patches[trusted.to(patches.device)]), patches.device
     far = [
         nearest_elsewhere(module.standardise(some), images.to(device), bank, trusted.to(device))
-        for some, images in parts
+        for some, images, _ in parts
     ]
     logs = standard_logs(torch.cat(far)).split([len(distances) for distances in far])
-    return [
-        KnownDistances(some, log, prior.image[images])
-        for (some, images), log in zip(parts, logs, strict=True)
-    ]
+    return [KnownDistances(some, log, chances) for (some, _, chances), log in zip(parts, logs, strict=True)]
 
 
 def standard_logs(distances: Tensor) -> Tensor:

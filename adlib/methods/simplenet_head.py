@@ -48,12 +48,17 @@ class SimpleNetDetector:
 
 def new_head(params: SimpleNetHead, features: FeatureView, seed: int, device: torch.device) -> SimpleNet:
     """A fresh head with the training features' statistics, if it is to standardise them."""
-    head = SimpleNet(features.width, params.hidden, torch_stream(seed, "simplenet", "init")).to(device)
+    head = untrained(params, features.width, seed, device)
     if params.standardise:
         mean, std = feature_statistics(features, device)
         head.mean.copy_(mean)
         head.std.copy_(std)
     return head
+
+
+def untrained(params: SimpleNetHead, width: int, seed: int, device: torch.device) -> SimpleNet:
+    """A head of random weights that takes features of `width` channels as they come."""
+    return SimpleNet(width, params.hidden, torch_stream(seed, "simplenet", "init")).to(device)
 
 
 def head_optimiser(

@@ -97,14 +97,24 @@ class Start:
     """Where training begins.
 
     Attributes:
+        comet: the strategy; its batches are no larger than the training set.
+        params: the head and its learning rates.
+        kappa: eq. 2.
+        features: the training set.
+        seed: of every draw.
+        device: where to train.
         head: fresh, with the training features' statistics.
-        batch_size: images of a meta-iteration, at most as many as there are.
         prior: what density says of the training set.
         twins: painted ones; None: noise alone makes twins.
     """
 
+    comet: CometParams
+    params: SimpleNetHead
+    kappa: float
+    features: FeatureView
+    seed: int
+    device: torch.device
     head: SimpleNet
-    batch_size: int
     prior: Prior
     twins: PaintedTwins | None = None
 
@@ -118,7 +128,7 @@ def start(
     device: torch.device,
     copies: PaintedCopies | None = None,
 ) -> Start:
-    """Make a fresh head and look at the training set; arguments are those of `fit_by_comet`.
+    """Make a fresh head and look at the training set; arguments are the attributes of `Start`.
 
     Args:
         copies: of the training images, with painted defects; None: there are none.
@@ -129,58 +139,47 @@ def start(
     # Quartiles need two images, the prior compares one with two others, and no task may be empty.
     fewest = max(2, 3 * comet.prior.enabled, comet.tasks * comet.meta_learning)
     batch_size = check_trainable(features, comet.batch_size, at_least=fewest)
+    comet = comet.model_copy(update={"batch_size": batch_size})
     head = new_head(params, features, seed, device)
     if comet.prior.enabled:
         prior = density_prior(comet.prior, kappa, comet.floor, features, head.mean, head.std, seed)
     else:
         prior = no_prior(features)
     twins = None if copies is None else PaintedTwins(copies, features, head.std, prior.image, seed)
-    return Start(head, batch_size, prior, twins)
+    return Start(comet, params, kappa, features, seed, device, head, prior, twins)
 
 
 def fit_by_comet(
     begun: Start,
-    comet: CometParams,
-    params: SimpleNetHead,
-    kappa: float,
-    features: FeatureView,
-    seed: int,
-    device: torch.device,
     *,
     name: str,
-    batch_term: Callable[[SimpleNet], BatchTerm] | None = None,
+    batch_term: BatchTerm | None = None,
     hard: bool = False,
     groups: Tensor | None = None,
 ) -> Fit:
-    """Train adaptor and discriminator by CoMet.
+    """Train adaptor and discriminator by CoMet; nothing is said of the images' suspicion.
 
     Args:
-        begun: the head, which is trained in place, and what is known of the training set.
-        comet: the strategy and the density prior.
-        params: the head and its learning rates.
-        kappa: eq. 2.
-        features: the training set.
-        seed: of every draw.
-        device: where to train.
+        begun: the head, which is trained in place, and all that it trains on.
         name: shown beside the progress bar.
-        batch_term: makes a further loss of the batch for the fresh head; None for CoMet-SN.
+        batch_term: a further loss of the batch; None for CoMet-SN.
         hard: leave doubted images out instead of weighing them (`adlib.methods.comet.train_comet`).
         groups: `(S,)` categories of the training images, likewise.
     """
-    head, prior = begun.head, begun.prior
-    sampler = PatchSampler(params, features, seed, device, prior.positions)
+    comet, params, head, prior = begun.comet, begun.params, begun.head, begun.prior
+    sampler = PatchSampler(params, begun.features, begun.seed, begun.device, prior.positions)
     learner = SimpleNetLearner(
-        head, params, features, sampler, prior.patch, comet.confidence_patches, begun.twins
+        head, params, begun.features, sampler, prior.patch, comet.confidence_patches, begun.twins
     )
     trained = train_comet(
         learner,
-        comet.model_copy(update={"batch_size": begun.batch_size}),
-        kappa,
+        comet,
+        begun.kappa,
         prior.image,
-        seed=seed,
-        device=device,
+        seed=begun.seed,
+        device=begun.device,
         name=name,
-        batch_term=None if batch_term is None else batch_term(head),
+        batch_term=batch_term,
         hard=hard,
         groups=groups,
     )
@@ -188,7 +187,6 @@ def fit_by_comet(
         SimpleNetDetector(head.eval()),
         trained.weights,
         trained.scores,
-        suspicion=prior.suspicion if comet.prior.enabled else trained.scores,
         log=trained.log,
         confidence=ImageConfidence(trained.threshold, params.margin, comet.confidence_patches, comet.floor)
         if comet.data_uncertainty

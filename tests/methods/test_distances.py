@@ -1,6 +1,5 @@
 """The discriminator of distances: what it is to learn, that it learns it, and how its score is added."""
 
-from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -21,7 +20,6 @@ from adlib.methods.distances import (
     train_distances,
     trusted_images,
 )
-from adlib.methods.prior import Prior, no_prior
 from adlib.methods.simplenet_head import SimpleNetDetector
 from adlib.methods.twins import PaintedCopies, PaintedTwins
 from adlib.schema import DistancesParams, PaintedParams
@@ -42,10 +40,6 @@ def head_of(features: FeatureView) -> SimpleNet:
     return SimpleNet(features.width, 5, torch.Generator().manual_seed(0))
 
 
-def doubting(features: FeatureView, *weights: float) -> Prior:
-    return replace(no_prior(features), image=torch.tensor(weights))
-
-
 def rows_of(features: FeatureView) -> torch.Tensor:
     return features.batch(np.arange(len(features)), CPU)
 
@@ -62,12 +56,12 @@ def by_hand(rows: torch.Tensor, trusted: list[int]) -> torch.Tensor:
 
 def test_known_distances_by_hand(four: FeatureView):
     """The fourth image is doubted: the others do not look at it, and it looks at all of them."""
-    rows, prior = rows_of(four), doubting(four, 1, 1, 1, 0.2)
-    (known,) = known_distances(rows, prior, torch.tensor([0, 1, 2]), None, head_of(four))
+    rows, weights = rows_of(four), torch.tensor([1, 1, 1, 0.2])
+    (known,) = known_distances(rows, weights, torch.tensor([0, 1, 2]), None, head_of(four))
     expected = standard_logs(by_hand(rows.double(), [0, 1, 2]).flatten()).float()
     torch.testing.assert_close(known.distances, expected, atol=2e-3, rtol=0)
     torch.testing.assert_close(known.patches, rows.flatten(0, 1))
-    torch.testing.assert_close(known.chances, prior.image.repeat_interleave(64))
+    torch.testing.assert_close(known.chances, weights.repeat_interleave(64))
 
 
 def test_a_painted_twin_does_not_count_its_original(four: FeatureView):
@@ -76,9 +70,9 @@ def test_a_painted_twin_does_not_count_its_original(four: FeatureView):
     shifted[1, 5] += 3.0
     copies = Features(toy_features(4, 0).info, shifted.numpy().astype(np.float16)).select(four.ids)
     painted = PaintedParams(share=0.5, distance=1.0, defects=1)
-    prior = doubting(four, 1, 0.5, 1, 1)
-    twins = PaintedTwins(PaintedCopies(painted, copies), four, torch.ones(four.width), prior.image, 0)
-    known = known_distances(rows, prior, torch.arange(4), twins, head_of(four))
+    weights = torch.tensor([1, 0.5, 1, 1])
+    twins = PaintedTwins(PaintedCopies(painted, copies), four, torch.ones(four.width), weights, 0)
+    known = known_distances(rows, weights, torch.arange(4), twins, head_of(four))
     own = torch.cdist(twins.patches, rows[[0, 2, 3]].flatten(0, 1)).amin(1)
     together = standard_logs(torch.cat([by_hand(rows, [0, 1, 2, 3]).flatten(), own]))
     torch.testing.assert_close(torch.cat([part.distances for part in known]), together, atol=2e-3, rtol=0)
@@ -102,8 +96,8 @@ def test_who_is_trusted():
 def test_it_learns_the_distance_and_ranks_what_it_did_not_see(toy_params: Params):
     """A ring's patches: the farther a new patch lies from the ring, the higher its score."""
     train = view(toy_features(30, 0))
-    rows, prior, module = rows_of(train), no_prior(train), head_of(train)
-    known = known_distances(rows, prior, torch.arange(30), None, module)
+    rows, module = rows_of(train), head_of(train)
+    known = known_distances(rows, torch.ones(30), torch.arange(30), None, module)
     far = rows.flatten(0, 1)[:500] + torch.linspace(0, 2, 500)[:, None]
     distances = torch.cdist(far, rows[10:].flatten(0, 1)).amin(1)
     known.append(KnownDistances(far, standard_logs(distances), torch.ones(500)))
