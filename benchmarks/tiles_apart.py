@@ -1,7 +1,7 @@
 """Magnetic tiles with every tile on one side of the split, and what a tile's other photographs are worth.
 
     python benchmarks/tiles_apart.py split ../sets/magnetic_tile ../sets/tiles_apart
-    python benchmarks/tiles_apart.py score outputs/evaluation/magnetic_tile
+    python benchmarks/tiles_apart.py score outputs magnetic_tile
 
 The set (Huang, Qiu, Yuan 2018) shows a tile under up to six exposures; a split that is drawn by image puts
 some of them in training and others in the test set. The number in a file's name counts frames, so photographs
@@ -13,19 +13,19 @@ and comet-sn in a finished run, on all test images and on those whose tile is no
 import argparse
 import re
 import shutil
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from adlib.io import read_csv
 from adlib.metrics.comparison import mean_interval
 from adlib.metrics.detection import auroc
+from adlib.report.images import by_fit, read_rows
 
 FRAME = re.compile(r"_num_(\d+)")
 GAP = 300  # frames: photographs that are farther apart do not show the same tile
 TRAINING = 400
-METHODS = ("patchcore", "comet-sn")
 
 
 def frames(paths: Sequence[str]) -> np.ndarray:
@@ -35,8 +35,9 @@ def frames(paths: Sequence[str]) -> np.ndarray:
 
 def by_tile(paths: Sequence[str]) -> list[list[str]]:
     """Images of the same tile together; two tiles that were shot in turns count as one."""
-    order = np.argsort(frames(paths))
-    starts = np.flatnonzero(np.diff(frames(paths)[order]) > GAP) + 1
+    numbers = frames(paths)
+    order = np.argsort(numbers)
+    starts = np.flatnonzero(np.diff(numbers[order]) > GAP) + 1
     return [[paths[int(image)] for image in tile] for tile in np.split(order, starts)]
 
 
@@ -56,33 +57,36 @@ def split(source: Path, target: Path) -> None:
     shutil.copytree(source / "ground_truth", target / "ground_truth")
 
 
-def score(run: Path) -> None:
+def score(outputs: Path, category: str) -> None:
     """Print image AUROC on all test images and on those whose tile does not train, in percent."""
-    tables = {method: read_csv(run / method / "images.csv") for method in METHODS}
-    fits = sorted({(float(row["noise"]), int(row["seed"])) for row in tables[METHODS[0]]})
-    found: dict[tuple[float, str], list[tuple[int, float, float]]] = {}
-    for noise, seed in fits:
-        rows = {
-            method: [row for row in table if (float(row["noise"]), int(row["seed"])) == (noise, seed)]
-            for method, table in tables.items()
-        }
-        trained = frames([row["path"] for row in rows["comet-sn"] if row["split"] == "train"])
-        test = {
-            method: sorted((row for row in rows[method] if row["split"] == "test"), key=lambda row: row["id"])
-            for method in METHODS
-        }
-        bank, comet = (np.array([float(row["score"]) for row in test[method]]) for method in METHODS)
-        labels = np.array([int(row["label"]) for row in test["comet-sn"]])
-        apart = np.abs(frames([row["path"] for row in test["comet-sn"]])[:, None] - trained).min(axis=1) > GAP
+    rows = read_rows(outputs, category, "comet-sn")
+    path = {row["id"]: row["path"] for row in rows}
+    banks, comets = by_fit(read_rows(outputs, category, "patchcore")), by_fit(rows)
+    found: dict[tuple[str, str], list[tuple[int, float, float]]] = defaultdict(list)
+    for fit, comet in comets.items():
+        bank = banks[fit]
+        assert bank.test_ids == comet.test_ids
+        trained = frames(
+            [
+                row["path"]
+                for row in rows
+                if row["split"] == "train" and (row["noise"], int(row["seed"])) == fit
+            ]
+        )
+        apart = np.abs(frames([path[id] for id in comet.test_ids])[:, None] - trained).min(axis=1) > GAP
         for name, some in (("all", np.full_like(apart, fill_value=True)), ("tile not in training", apart)):
-            first, second = (100 * auroc(scores[some], labels[some]) for scores in (bank, comet))
-            found.setdefault((noise, name), []).append((int(some.sum()), first, second))
+            labels = comet.test_labels[some]
+            areas = (
+                100 * auroc(bank.test_scores[some], labels),
+                100 * auroc(comet.test_scores[some], labels),
+            )
+            found[fit[0], name].append((int(some.sum()), *areas))
     print("noise, test images: number, AUROC of patchcore and comet-sn, difference, interval over seeds")
     for (noise, name), values in found.items():
         count, bank, comet = np.array(values).T
-        low, high = mean_interval(comet - bank)
+        low, high = mean_interval(comet - bank) if len(values) > 1 else (-np.inf, np.inf)
         print(
-            f"{noise:g}, {name}: {count.mean():.0f}, {bank.mean():.1f}, {comet.mean():.1f}, "
+            f"{noise}, {name}: {count.mean():.0f}, {bank.mean():.1f}, {comet.mean():.1f}, "
             f"{(comet - bank).mean():+.1f} [{low:+.1f}, {high:+.1f}]"
         )
 
@@ -95,12 +99,13 @@ def main() -> None:
     splitting.add_argument("source", type=Path)
     splitting.add_argument("target", type=Path)
     scoring = commands.add_parser("score")
-    scoring.add_argument("run", type=Path)
+    scoring.add_argument("outputs", type=Path)
+    scoring.add_argument("category")
     asked = parser.parse_args()
     if asked.command == "split":
         split(asked.source, asked.target)
     else:
-        score(asked.run)
+        score(asked.outputs, asked.category)
 
 
 if __name__ == "__main__":
