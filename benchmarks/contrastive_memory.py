@@ -14,7 +14,7 @@ import time
 
 import torch
 
-from adlib.contrastive import CHUNK, nn_contrastive_loss
+from adlib.learning.equations.contrastive import CHUNK, nn_contrastive_loss
 
 
 def peak_mib() -> float:

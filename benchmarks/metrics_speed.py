@@ -18,7 +18,7 @@ import numpy as np
 from scipy import ndimage
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from adlib.metrics import aupro, pixel_metrics
+from adlib.evaluation.metrics import aupro, pixel_metrics
 
 MAX_FPR = 0.3
 TOLERANCE = 1e-6

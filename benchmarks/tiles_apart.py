@@ -19,9 +19,9 @@ from pathlib import Path
 
 import numpy as np
 
-from adlib.metrics.comparison import mean_interval
-from adlib.metrics.detection import auroc
-from adlib.report.images import by_fit, read_rows
+from adlib.evaluation.metrics.detection import auroc
+from adlib.evaluation.metrics.intervals import mean_interval
+from adlib.report.per_image import by_fit, read_rows
 
 FRAME = re.compile(r"_num_(\d+)")
 GAP = 300  # frames: photographs that are farther apart do not show the same tile

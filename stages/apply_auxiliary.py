@@ -2,10 +2,11 @@
 
 import sys
 
-from adlib.application import apply_auxiliary
-from adlib.config import load_params
-from adlib.methods.registry import features_folder
-from adlib.stage import OUTPUTS, stage
+from adlib.base.errors import stage
+from adlib.config.params import load_params
+from adlib.config.workspace import OUTPUTS
+from adlib.fits.apply_auxiliary import apply_auxiliary
+from adlib.learning.methods.registry import features_folder
 
 
 @stage

@@ -2,14 +2,17 @@
 
 import sys
 
-from adlib.audit import check_splits, near_duplicates
-from adlib.config import load_params
-from adlib.data.contaminate import contaminate, write_splits
+from adlib.base.errors import stage
+from adlib.base.files import write_json
+from adlib.base.progress import say
+from adlib.base.tables import read_csv
+from adlib.config.params import load_params
+from adlib.config.workspace import OUTPUTS
+from adlib.data.contaminate import contaminate
 from adlib.data.excluded import read_excluded
+from adlib.data.leaks import check_splits, near_duplicates
 from adlib.data.manifest import read_labels, read_manifest
-from adlib.io import read_csv, write_json
-from adlib.progress import say
-from adlib.stage import OUTPUTS, stage
+from adlib.data.splits import write_splits
 
 
 @stage

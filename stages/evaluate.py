@@ -2,9 +2,10 @@
 
 import sys
 
-from adlib.config import load_params
-from adlib.evaluation import evaluate
-from adlib.stage import OUTPUTS, stage
+from adlib.base.errors import stage
+from adlib.config.params import load_params
+from adlib.config.workspace import OUTPUTS
+from adlib.evaluation.evaluate import evaluate
 
 
 @stage

@@ -3,12 +3,14 @@
 import sys
 from collections import Counter
 
-from adlib.config import load_params
-from adlib.data.fetch import fetch
+from adlib.base.errors import stage
+from adlib.base.files import atomic_directory
+from adlib.base.progress import say
+from adlib.base.tables import write_csv
+from adlib.config.params import load_params
+from adlib.config.workspace import image_set
 from adlib.data.manifest import Label, Sample, write_rows
-from adlib.io import atomic_directory, write_csv
-from adlib.progress import say
-from adlib.stage import image_set, stage
+from adlib.datasets.fetch import fetch
 
 
 @stage

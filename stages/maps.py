@@ -2,11 +2,12 @@
 
 import sys
 
-from adlib.config import load_params
-from adlib.data.layouts import dataset_root
+from adlib.base.errors import stage
+from adlib.config.params import load_params
+from adlib.config.workspace import OUTPUTS
 from adlib.data.manifest import read_manifest
-from adlib.gradient_maps import write_maps
-from adlib.stage import OUTPUTS, stage
+from adlib.datasets import dataset_root
+from adlib.fits.maps import write_maps
 
 
 @stage

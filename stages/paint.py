@@ -2,15 +2,16 @@
 
 import sys
 
-from adlib.config import load_params
-from adlib.data.contaminate import read_splits
-from adlib.data.layouts import dataset_root
+from adlib.base.device import resolve_device
+from adlib.base.errors import stage
+from adlib.base.files import atomic_directory
+from adlib.base.progress import say
+from adlib.config.params import load_params
+from adlib.config.workspace import OUTPUTS
 from adlib.data.manifest import read_manifest
-from adlib.device import resolve_device
-from adlib.features.painted import build_painted
-from adlib.io import atomic_directory
-from adlib.progress import say
-from adlib.stage import OUTPUTS, stage
+from adlib.data.splits import read_splits
+from adlib.datasets import dataset_root
+from adlib.embedding.painted import build_painted
 
 
 @stage

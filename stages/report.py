@@ -3,10 +3,11 @@
 import sys
 from pathlib import Path
 
-from adlib.config import load_params
-from adlib.progress import say
+from adlib.base.errors import stage
+from adlib.base.progress import say
+from adlib.config.params import load_params
+from adlib.config.workspace import OUTPUTS
 from adlib.report.build import write_report
-from adlib.stage import OUTPUTS, stage
 
 
 @stage

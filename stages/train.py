@@ -2,10 +2,11 @@
 
 import sys
 
-from adlib.config import load_params
-from adlib.methods.registry import METHODS
-from adlib.stage import OUTPUTS, stage
-from adlib.training import train
+from adlib.base.errors import stage
+from adlib.config.params import load_params
+from adlib.config.workspace import OUTPUTS
+from adlib.fits.train import train
+from adlib.learning.methods.registry import METHODS
 
 
 @stage

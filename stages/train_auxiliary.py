@@ -2,9 +2,10 @@
 
 import sys
 
-from adlib.auxiliary import train_auxiliary
-from adlib.config import load_params
-from adlib.stage import OUTPUTS, stage
+from adlib.base.errors import stage
+from adlib.config.params import load_params
+from adlib.config.workspace import OUTPUTS
+from adlib.fits.train_auxiliary import train_auxiliary
 
 
 @stage

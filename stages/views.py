@@ -2,13 +2,14 @@
 
 import sys
 
-from adlib.config import load_params
-from adlib.data.layouts import dataset_root
+from adlib.base.device import resolve_device
+from adlib.base.errors import stage
+from adlib.base.progress import say
+from adlib.config.params import load_params
+from adlib.config.workspace import OUTPUTS
 from adlib.data.manifest import read_manifest
-from adlib.device import resolve_device
-from adlib.features.views import build_views
-from adlib.progress import say
-from adlib.stage import OUTPUTS, stage
+from adlib.datasets import dataset_root
+from adlib.embedding.rotations import build_views
 
 
 @stage

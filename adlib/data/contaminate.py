@@ -11,42 +11,12 @@ come from the other end of the same order, so that they are none of the injected
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from adlib.base.rng import shuffled
 from adlib.data.manifest import DataError, Label, Sample
-from adlib.io import read_json, write_json
-from adlib.rng import shuffled
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingSet:
-    """The ids one fit trains on, and those that its threshold is taken from.
-
-    Both are sorted: nothing tells which of them were injected.
-    """
-
-    noise: float
-    seed: int
-    ids: tuple[str, ...]
-    calibration: tuple[str, ...] = ()
-
-    @property
-    def name(self) -> str:
-        """A file name: `noise-0.1_seed-0`."""
-        return f"noise-{self.noise:g}_seed-{self.seed}"
-
-
-@dataclass(frozen=True, slots=True)
-class Splits:
-    """Which images train and which test, for every noise level and seed of one category."""
-
-    test: tuple[str, ...]
-    overlap: bool
-    training_sets: tuple[TrainingSet, ...]
+from adlib.data.splits import Splits, TrainingSet
 
 
 def contaminate(
@@ -139,18 +109,3 @@ def _check_levels(levels: Sequence[float], normals: int, pool: int, dirt: int) -
             f"holds {left}{used}; the largest possible level is {largest:g} (raise noise.reserve up to 0.5 "
             "or dataset.max_test_anomalous, or lower dataset.max_train)"
         )
-
-
-def write_splits(path: str | Path, splits: Splits) -> None:
-    """Write splits as JSON."""
-    write_json(path, asdict(splits))
-
-
-def read_splits(path: str | Path) -> Splits:
-    """Read splits."""
-    raw: dict[str, Any] = read_json(path)
-    sets = tuple(
-        TrainingSet(s["noise"], s["seed"], tuple(s["ids"]), tuple(s["calibration"]))
-        for s in raw["training_sets"]
-    )
-    return Splits(tuple(raw["test"]), raw["overlap"], sets)

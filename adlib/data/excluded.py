@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from adlib.io import read_csv, write_csv
+from adlib.base.tables import read_csv, write_csv
 
 
 @dataclass(frozen=True, slots=True)

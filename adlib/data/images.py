@@ -13,7 +13,6 @@ Files are read by content, not by suffix. What the pixels mean:
 * The orientation tag (EXIF, TIFF) is ignored on purpose: masks are drawn on the pixels as they are stored.
 """
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from adlib.errors import UserError
+from adlib.base.errors import UserError
 
 FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 LOSSY_FORMATS = ("JPEG", "MPO", "JPEG2000", "WEBP")
@@ -149,12 +148,6 @@ def resize_mask(mask: np.ndarray, size: int, keep_aspect: bool = False) -> np.nd
     nearest_row = _nearest(mask.shape[0], rows.stop - rows.start)
     nearest_column = _nearest(mask.shape[1], columns.stop - columns.start)
     return _padded(mask[nearest_row][:, nearest_column], rows, columns, size)
-
-
-def sha256_file(path: str | Path) -> str:
-    """SHA-256 of a file's bytes in hexadecimal, read in pieces. Raises OSError if it cannot be read."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _nearest(length: int, new_length: int) -> np.ndarray:

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Literal, get_args
 
-from adlib.errors import UserError
-from adlib.io import read_csv, write_csv
+from adlib.base.errors import UserError
+from adlib.base.tables import read_csv, write_csv
 
 GOOD = "good"
 Split = Literal["train", "calibration", "test"]

@@ -4,12 +4,12 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from adlib.errors import UserError
-from adlib.gate.images import Pairs
+from adlib.base.errors import UserError
 from adlib.gate.judge import FAILURES, Error, Judgement, judge
+from adlib.gate.pairs import Pairs
 from adlib.gate.rules import Cell, Rules
 from adlib.gate.sides import Side
-from adlib.report.images import PairedTest
+from adlib.report.per_image import PairedTest
 from adlib.report.results import LEADING
 
 ABSENT = "(absent)"

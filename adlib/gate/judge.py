@@ -9,7 +9,7 @@ or, where both sides have the same seeds, s that of the differences seed by seed
 Few seeds make s itself a matter of luck, so it is never taken below the value pooled over the categories and
 noise levels of the same method and metric, which also gives the degrees of freedom. The division by the
 number of cells (Bonferroni) makes `confidence` hold for the gate as a whole. With a single seed on each side,
-the error over the test images stands in for it (`adlib.gate.images`), where a change exceeds the first two.
+the error over the test images stands in for it (`adlib.gate.pairs`), where a change exceeds the first two.
 """
 
 import math

@@ -12,7 +12,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from adlib.errors import UserError
+from adlib.base.errors import UserError
 
 RESULTS = "report/results.csv"
 PARAMS = "params.yaml"
@@ -21,7 +21,7 @@ PARAMS = "params.yaml"
 SPLIT_KEYS = ("noise.reserve", "noise.overlap", "dataset.split_seed")
 EXCLUDED = "excluded.csv"
 FRAME_KEYS = ("image_size", "keep_aspect")
-SPLIT_CODE = ("adlib/data/contaminate.py", "adlib/rng.py")
+SPLIT_CODE = ("adlib/data/contaminate.py", "adlib/base/rng.py")
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from itertools import groupby
 from adlib.gate.compare import Comparison, changed_params
 from adlib.gate.rules import Cell
 from adlib.gate.show import number
-from adlib.report.images import PairedTest
+from adlib.report.per_image import PairedTest
 from adlib.report.results import METRIC_NAMES
 from adlib.report.templates import environment
 

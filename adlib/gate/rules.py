@@ -7,8 +7,8 @@ from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
-from adlib.config import load_block
-from adlib.schema import Block, Fraction, NonNegative
+from adlib.base.yaml import load_block
+from adlib.config.numbers import Block, Fraction, NonNegative
 
 Pattern = Annotated[str, Field(min_length=1)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]

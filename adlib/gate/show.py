@@ -9,7 +9,7 @@ from rich.text import Text
 from adlib.gate.compare import Comparison, describe
 from adlib.gate.judge import FAILURES, Judgement
 from adlib.gate.rules import Cell
-from adlib.report.images import PairedTest
+from adlib.report.per_image import PairedTest
 
 COLUMNS = ("category", "method", "noise", "metric", "reference", "current", "change")
 COLOURS = {**dict.fromkeys(FAILURES, "bold red"), "better": "green", "new": "cyan"}

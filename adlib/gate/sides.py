@@ -13,8 +13,8 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from adlib.config import variant_name
-from adlib.errors import UserError
+from adlib.base.errors import UserError
+from adlib.config.variants import variant_name
 from adlib.gate.lock import PARAMS, RESULTS, Lock, flatten
 from adlib.gate.rules import Cell
 from adlib.report.results import HEADER

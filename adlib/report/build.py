@@ -3,16 +3,17 @@
 from itertools import chain
 from pathlib import Path
 
-from adlib.config import Params
-from adlib.data.contaminate import read_splits
-from adlib.io import read_json, write_text
+from adlib.base.files import read_json, write_text
+from adlib.config.params import Params
+from adlib.data.splits import read_splits
 from adlib.report.comparison import charts, tables
 from adlib.report.curves import Drawn, draw
 from adlib.report.details import Images, colour_bar, count_rows, paired_rows, timing_rows, total, weight_rows
 from adlib.report.few_shot import few_shot_tables
-from adlib.report.images import by_fit, read_rows
 from adlib.report.operating import Operating, defect_rows, lookalikes, operating_rows
+from adlib.report.per_image import by_fit, read_rows
 from adlib.report.provenance import data_rows, software
+from adlib.report.ranking import rank, write_triage
 from adlib.report.reported import protocols, reported_rows
 from adlib.report.results import (
     METRIC_NAMES,
@@ -24,7 +25,6 @@ from adlib.report.results import (
     write_results,
 )
 from adlib.report.templates import environment
-from adlib.report.triage import rank, write_triage
 from adlib.report.verdict import signed, verdict
 
 

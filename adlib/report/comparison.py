@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from markupsafe import Markup
 
-from adlib.report import svg
+from adlib.report import chart as svg
 from adlib.report.results import LEADING, LOWER_IS_BETTER, METRIC_NAMES, Results
 from adlib.report.verdict import signed
 

@@ -7,8 +7,8 @@ from html import escape
 import numpy as np
 from markupsafe import Markup
 
-from adlib.report import svg
-from adlib.report.images import FitImages
+from adlib.report import chart as svg
+from adlib.report.per_image import FitImages
 
 WIDTH, HEIGHT = 300, 268
 LEFT, RIGHT, TOP, BOTTOM = 44, 8, 12, 40

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 from markupsafe import Markup
 
-from adlib.data.contaminate import Splits
-from adlib.io import read_json
-from adlib.report import svg
-from adlib.report.images import (
+from adlib.base.files import read_json
+from adlib.data.splits import Splits
+from adlib.evaluation.pictures import heat_colours
+from adlib.report import chart as svg
+from adlib.report.per_image import (
     FitImages,
     FitName,
     PairedTest,
@@ -19,7 +20,6 @@ from adlib.report.images import (
     paired_test,
     summarise_weights,
 )
-from adlib.report.pictures import heat_colours
 from adlib.report.results import Results, noise_key, require
 from adlib.report.verdict import ranking
 

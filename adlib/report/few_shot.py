@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from adlib.config import split_variant, variant_name
-from adlib.metrics.comparison import mean_interval
+from adlib.config.variants import split_variant, variant_name
+from adlib.evaluation.metrics.intervals import mean_interval
 from adlib.report.results import METRIC_NAMES, Results
 from adlib.report.verdict import signed
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from adlib.io import read_csv, read_json
+from adlib.base.files import read_json
+from adlib.base.tables import read_csv
 from adlib.report.results import Results, evaluation, noise_key, require
 
 

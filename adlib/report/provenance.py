@@ -8,8 +8,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import adlib
-from adlib.config import Params
-from adlib.io import read_json
+from adlib.base.files import read_json
+from adlib.config.params import Params
 from adlib.report.results import evaluation, require
 
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "scikit-learn", "pillow", "dvc")

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from adlib.config import TRANSDUCTIVE, Params, split_variant
-from adlib.data.catalogue import catalogue
-from adlib.reference import PAPERS, PaperResult, paper_results
+from adlib.config.params import Params
+from adlib.config.variants import TRANSDUCTIVE, split_variant
+from adlib.datasets.catalogue import catalogue
+from adlib.papers.tables import PAPERS, PaperResult, paper_results
 from adlib.report.results import METRIC_NAMES, Results
 
 AVERAGE = "average"  # over a dataset's categories, in the papers' tables
@@ -26,7 +27,7 @@ class Reported:
 
 
 def protocols(params: Params) -> dict[str, str]:
-    """What each method of a run was trained on and shown, in the papers' words (see `adlib.reference`)."""
+    """What each method of a run was trained on and shown, in the papers' words (see `papers.tables`)."""
     auxiliary = (*params.methods.auxiliary, *params.methods.clip)
 
     def protocol(method: str, shots: int) -> str:

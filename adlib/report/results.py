@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from adlib.config import Params, split_variant
-from adlib.errors import UserError
-from adlib.io import read_json, write_csv, write_json
+from adlib.base.errors import UserError
+from adlib.base.files import read_json, write_json
+from adlib.base.tables import write_csv
+from adlib.config.params import Params
+from adlib.config.variants import split_variant
 
 HEADER = ("dataset", "category", "method", "noise", "seed", "metric", "value")
 FEW_SHOT_HEADER = ("dataset", "category", "method", "shots", "noise", "seed", "metric", "value")

@@ -7,7 +7,7 @@ from typing import Any
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from adlib.report import svg
+from adlib.report import chart as svg
 
 OPEN_CATEGORIES = 3  # with more, what belongs to a single category starts folded
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from adlib.report.images import PairedTest
+from adlib.report.chart import percent
+from adlib.report.per_image import PairedTest
 from adlib.report.results import LEADING, METRIC_NAMES, Results
-from adlib.report.svg import percent
 
 
 def verdict(

@@ -12,16 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adlib.data.contaminate import (
-    Splits,
-    TrainingSet,
-    added_anomalies,
-    contaminate,
-    draw_reserve,
-    read_splits,
-    write_splits,
-)
+from adlib.data.contaminate import added_anomalies, contaminate, draw_reserve
 from adlib.data.manifest import DataError, Label, Sample
+from adlib.data.splits import Splits, TrainingSet, read_splits, write_splits
 
 DEFAULTS: dict[str, Any] = {"levels": [0.0], "seeds": [0], "reserve": 0.4, "overlap": False, "split_seed": 0}
 defects = st.dictionaries(

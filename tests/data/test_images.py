@@ -13,13 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from adlib.data.images import (
-    ImageError,
-    image_size,
-    read_mask,
-    read_rgb,
-    sha256_file,
-)
+from adlib.base.files import sha256_file
+from adlib.data.images import ImageError, image_size, read_mask, read_rgb
 
 GREY = np.array([[0, 1, 127], [128, 254, 255]], np.uint8)
 RGB = np.arange(18, dtype=np.uint8).reshape(2, 3, 3) * 14

@@ -4,10 +4,10 @@ import io
 
 import numpy as np
 import pytest
-from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from toys import ROOT
 
 from adlib.data import lookalikes
 from adlib.data.images import read_rgb

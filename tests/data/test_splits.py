@@ -4,14 +4,14 @@ import random
 import tempfile
 from pathlib import Path
 
-from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
+from toys import ROOT
 
-from adlib.config import load_params
+from adlib.config.params import load_params
 from adlib.data.contaminate import contaminate
-from adlib.data.fetch import cap, split
 from adlib.data.manifest import GOOD, Label, Record, Sample, read_labels, read_manifest, write_rows
+from adlib.datasets.fetch import cap, split
 
 DATASET = load_params(ROOT / "params.yaml").dataset
 

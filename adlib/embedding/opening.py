@@ -1,0 +1,70 @@
+"""Opening what a stage of features has left: rows on disk, or the means to make them."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+
+from adlib.base.errors import UserError
+from adlib.config.images import DatasetParams
+from adlib.config.params import Params
+from adlib.data.manifest import Sample
+from adlib.data.rows import ROWS, Features, FeatureView, join_views, open_features, read_info
+from adlib.datasets import dataset_root
+from adlib.embedding.tokens import stream_tokens
+
+
+def open_rows(
+    params: Params,
+    dataset: DatasetParams,
+    folders: Sequence[tuple[Path, Sequence[Sample]]],
+    device: torch.device,
+) -> list[Features]:
+    """The features of some categories of one image set.
+
+    Rows are memory-mapped. CLIP tokens that were too many to be written are streamed, those of all
+    categories together, so that a batch across categories goes through the tower as one.
+
+    Args:
+        params: the whole of params.yaml.
+        dataset: the image set's block of it.
+        folders: for each category its folder of features, and its manifest.
+        device: where tokens are made.
+    """
+    streamed = [(folder, samples) for folder, samples in folders if not (folder / ROWS).is_file()]
+    if not streamed:
+        return [open_features(folder) for folder, _ in folders]
+    root = dataset_root(dataset.name, dataset.root, dataset.version)
+    files, starts = [], {}
+    for folder, samples in streamed:
+        starts[folder] = len(files)
+        known = {sample.id: sample for sample in samples}
+        files.extend((root, known[id]) for id in read_info(folder).ids)
+    rows = stream_tokens(files, params.clip, keep_aspect=params.keep_aspect, device=device)
+    return [
+        Features(read_info(folder), rows, starts[folder]) if folder in starts else open_features(folder)
+        for folder, _ in folders
+    ]
+
+
+def open_witnesses(outputs: Path, ids: Mapping[str, Sequence[str]], key: str) -> FeatureView:
+    """The patch features of images that a fit learned from, to compare others with.
+
+    Args:
+        outputs: the folder of `features`: the target's, or the auxiliary set's.
+        ids: of each category, in the order of the view.
+        key: identity of the features that the fit reads.
+
+    Raises:
+        UserError: the workspace does not hold them, or they are of another backbone.
+    """
+    views = []
+    for category, chosen in ids.items():
+        folder = outputs / "features" / category
+        if not folder.exists():
+            raise UserError(f"{folder} is missing; run `dvc repro` in the model's workspace")
+        opened = open_features(folder)
+        if opened.info.key != key:
+            raise UserError(f"{folder}: of another backbone than the model's; run `dvc repro`")
+        views.append(opened.select(chosen))
+    return join_views(views)

@@ -1,0 +1,85 @@
+"""Stage `train`: one fit for every training set of a category, and its scores of the test images.
+
+Scoring needs no label and belongs to the fit, so evaluation reads scores only. Finished fits are kept in the
+store: an added level or seed trains only itself, and a killed sweep resumes where it was.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.numpy import load_file as load_arrays
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from adlib.base.files import write_json
+from adlib.config.images import ThresholdParams
+from adlib.data.rows import FeatureInfo
+from adlib.fits.files import INFO, MODEL, SCORES, THRESHOLD
+from adlib.fits.threshold import conformal_threshold
+from adlib.learning.methods.contract import Detector
+from adlib.learning.methods.registry import AUXILIARY_METHODS, METHODS
+
+
+def write_threshold(folder: Path, params: ThresholdParams) -> None:
+    """Take the threshold from the fit's calibration scores, if there are any."""
+    scores = load_arrays(folder / SCORES).get("calibration")
+    if scores is not None:
+        write_json(folder / THRESHOLD, asdict(conformal_threshold(scores, params.fpr, params.trim)))
+
+
+def write_model(folder: Path, method: str, detector: Detector) -> None:
+    """Write a detector's tensors and the name of its method."""
+    save_file(_portable(detector.state()), folder / MODEL, metadata={"method": method})
+
+
+def write_scores(
+    folder: Path,
+    tensors: dict[str, Tensor],
+    features: FeatureInfo,
+    train: Sequence[str],
+    test: Sequence[str],
+    log: list[dict[str, Any]],
+    calibration: Sequence[str] = (),
+    confidence: dict[str, float] | None = None,
+) -> None:
+    """Write the scores of a fit, and what they are of (see `adlib.fits.files.FitScores`).
+
+    `confidence` has the fields of `adlib.learning.methods.image_confidence.ImageConfidence`.
+    """
+    save_file(_portable(tensors), folder / SCORES)
+    heat = tensors.get("heat_scale")
+    write_json(
+        folder / INFO,
+        {
+            "train": train,
+            "test": test,
+            "calibration": calibration,
+            "grid": features.grid,
+            "image_size": features.image_size,
+            "features_key": features.key,
+            "weights_sha256": features.weights_sha256,
+            "embedding": features.embedding,
+            "heat_scale": None if heat is None else heat.tolist(),
+            "confidence": confidence,
+            "log": log,
+        },
+    )
+
+
+def load_detector(folder: str | Path, device: torch.device | str = "cpu") -> Detector:
+    """Restore a fitted detector from a fit's folder, with its tensors on `device`."""
+    path = Path(folder) / MODEL
+    with path.open("rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    return (METHODS | AUXILIARY_METHODS)[header["__metadata__"]["method"]].from_state(
+        load_file(path, str(device))
+    )
+
+
+def _portable(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    # Copies: safetensors refuses two names for one memory (without a prior the suspicion is the score).
+    return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}

@@ -1,0 +1,58 @@
+"""Stage `train`: one fit for every training set of a category, and its scores of the test images.
+
+Scoring needs no label and belongs to the fit, so evaluation reads scores only. Finished fits are kept in the
+store: an added level or seed trains only itself, and a killed sweep resumes where it was.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from adlib.data.rows import Features, FeatureView
+from adlib.learning.methods.contract import Detector, image_weights, score_images
+from adlib.learning.methods.image_confidence import ImageConfidence
+from adlib.learning.methods.witnesses import likest
+
+# Colours run from the median to this quantile of the patch scores of normal images.
+HEAT_SCALE = (0.5, 0.999)
+
+
+def calibration_scores(
+    detector: Detector, features: Features, ids: Sequence[str], device: torch.device
+) -> dict[str, Tensor]:
+    """Image scores of the calibration images, and the ends of the colour scale of heat maps; {} without any.
+
+    The scale is the model's, so that colours mean the same for every image that is ever predicted with it.
+    """
+    if not ids:
+        return {}
+    scores = score_images(detector, features.select(ids), device)
+    scale = np.quantile(scores["patch"].numpy(), HEAT_SCALE)
+    return {"calibration": scores["image"], "heat_scale": torch.from_numpy(scale)}
+
+
+def resemblance(
+    detector: Detector,
+    confidence: ImageConfidence,
+    patch: Tensor,
+    images: FeatureView,
+    witnesses: FeatureView,
+    suspicion: Tensor,
+    device: torch.device,
+) -> dict[str, Tensor]:
+    """What test images are like, and how far training would have trusted them: `adlib.fits.files.Likest`.
+
+    Args:
+        detector: the fit's.
+        confidence: the fit's.
+        patch: `(T, N)` patch scores of `images`.
+        images: T test images.
+        witnesses: S normal images.
+        suspicion: `(S,)`; the half of the witnesses with less of it is trusted, all if it is the same.
+        device: where to compute.
+    """
+    like = likest(patch, images, witnesses, suspicion, device)
+    weights = image_weights(detector, confidence, images, device)
+    return {"test_nearest": like.nearest, "test_distance": like.distance, "test_weight": weights}
