@@ -87,7 +87,7 @@ def version() -> str:
 
 @pytest.mark.parametrize("name", sorted(FILES))
 def test_code_version_follows_the_files_in_use(root: Path, name: str):
-    """An edit counts if the file is used, may change a number (version and config may not), and holds code."""
+    """An edit counts if the file is used, may change a number (config may not), and holds code."""
     before = version()
     assert version() == before
     with (root / name).open("a") as file:
