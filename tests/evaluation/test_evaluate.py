@@ -8,7 +8,9 @@ import pytest
 
 from adlib.base.files import read_json
 from adlib.config.params import Params
+from adlib.config.workspace import FetchedFiles
 from adlib.data.manifest import Label, Sample, write_rows
+from adlib.data.source import Source, write_source
 from adlib.data.splits import Splits, TrainingSet, write_splits
 from adlib.evaluation import evaluate as evaluation
 from adlib.evaluation.evaluate import defect_rows, measure, threshold_met
@@ -120,7 +122,8 @@ def test_maps_are_measured_in_the_frame_of_the_masks(
     monkeypatch.setattr(evaluation, "load_test_set", lambda *_: shown)
     monkeypatch.setattr(evaluation, "write_gallery", lambda *a, **k: seen.append(a[2].image_size))
     params = params.model_copy(update={"image_size": 64})
-    outputs = {"fetched": tmp_path, "splits": tmp_path / "splits.json", "fits": tmp_path}
+    write_source(tmp_path / "source.json", Source(str(tmp_path)))
+    outputs = {"fetched": FetchedFiles(tmp_path), "splits": tmp_path / "splits.json", "fits": tmp_path}
     evaluation.evaluate(params, "c", **outputs, out=tmp_path / "out")
     measured = {row["metric"] for row in read_json(tmp_path / "out" / "metrics.json")["metrics"]}
     assert "pixel_auroc" in measured

@@ -134,7 +134,7 @@ def fit(params: Params, contrastive: dict | None = None, **switches: object) -> 
         "epochs": 2,
         **switches,
     }
-    settings = params.cozad.model_copy(update={"cozad": cozad.model_copy(update=update)})
+    settings = params.settings("cozad").model_copy(update={"cozad": cozad.model_copy(update=update)})
     return fit_cozad(settings, features.select(features.info.ids), 0, CPU)
 
 
