@@ -9,10 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
 from adlib.base.errors import UserError
+from adlib.base.yaml import parse_yaml
 from adlib.config.workspace import Workspace
 
 OUTPUTS = Workspace()
@@ -81,11 +79,11 @@ class Lock:
             UserError: it is no dvc.lock, or in the middle of a merge.
         """
         try:
-            self._stages: dict[str, Any] = YAML(typ="safe").load(text)["stages"]
+            self._stages: dict[str, Any] = parse_yaml(text, f"dvc.lock of {name}")["stages"]
             self._maker = {
                 out["path"]: stage for stage in self._stages.values() for out in stage.get("outs", [])
             }
-        except (YAMLError, ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise UserError(
                 f"dvc.lock of {name}: not a lock file ({type(error).__name__}); restore it from git, "
                 "or write it anew with `dvc repro`"

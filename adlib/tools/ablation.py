@@ -12,13 +12,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-
 from adlib.base.device import resolve_device
 from adlib.base.errors import UserError
 from adlib.base.files import read_json
 from adlib.base.progress import say
 from adlib.base.store import content_key
+from adlib.base.yaml import read_yaml
 from adlib.config.networks import ClipParams
 from adlib.config.params import Params, checked_params
 from adlib.config.workspace import FetchedFiles, Workspace
@@ -130,7 +129,7 @@ def find_ablation(name: str) -> Ablation:
     Raises:
         UserError: there is none; the message lists them.
     """
-    known = YAML(typ="safe", pure=True).load(FOLDER / "ablations.yaml")
+    known = read_yaml(FOLDER / "ablations.yaml")
     if name not in known:
         raise UserError(f"no ablation is called {name!r}; there are {', '.join(known)}")
     body = known[name]

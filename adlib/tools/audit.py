@@ -8,9 +8,8 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ruamel.yaml import YAML
-
 from adlib.base.files import read_json
+from adlib.base.yaml import read_yaml
 from adlib.config.workspace import Workspace
 from adlib.data.leaks import LeakError, check_disjoint
 from adlib.data.manifest import read_manifest
@@ -33,7 +32,7 @@ def check_stages(dvc_yaml: Path) -> None:
     Raises:
         LeakError: names the stages.
     """
-    stages = YAML(typ="safe", pure=True).load(dvc_yaml)["stages"]
+    stages = read_yaml(dvc_yaml)["stages"]
     strangers = sorted(name for name in label_readers(stages) if not MAY_SEE_LABELS.fullmatch(name))
     if strangers:
         raise LeakError(
