@@ -34,7 +34,7 @@ class Params(Block):
     clip: ClipParams
     methods: MethodsParams
 
-    def settings(self, method: str) -> Block:
+    def settings(self, method: str) -> Any:
         """Everything that a fit of `method` reads: its block, and the keys that it shares with others."""
         return self.methods.block(method).settings(self)
 

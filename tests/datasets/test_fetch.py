@@ -343,7 +343,9 @@ def test_manifest_and_labels_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.chdir(tmp_path)
     stages.fetch.main("bottle")
     folder = tmp_path / "outputs/fetch/bottle"
-    assert sorted(path.name for path in folder.iterdir()) == ["hashes.csv", "labels.csv", "manifest.csv"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        *("hashes.csv", "labels.csv", "manifest.csv", "source.json")
+    ]
     with (folder / "manifest.csv").open(newline="") as file:
         header, *rows = csv.reader(file)
     assert header == ["id", "path", "split"]
