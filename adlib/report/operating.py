@@ -95,7 +95,7 @@ def defect_rows(results: Results, outputs: Path) -> list[Defect]:
 
 
 def lookalikes(results: Results, outputs: Path) -> dict[str, list[dict[str, Any]]]:
-    """Pairs of images that look alike across the split, by category, the likest first."""
+    """Pairs of images that look alike across the split, by category, the most similar first."""
     found = {c: read_json(require(outputs / "audit" / f"{c}.json"))["pairs"] for c in results.categories}
     return {c: sorted(pairs, key=lambda pair: pair["distance"]) for c, pairs in found.items() if pairs}
 

@@ -34,7 +34,7 @@ MOST = 20  # patches of an image
 class Patch:
     """An anomalous patch: its box in pixels of the image (left, top, right, bottom) and its neighbours.
 
-    `nearest` holds path and distance of the training images with the likest patches, the nearest first.
+    `nearest` holds path and distance of the training images with the most similar patches, the nearest first.
     """
 
     box: tuple[int, int, int, int]
