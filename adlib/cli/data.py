@@ -10,7 +10,7 @@ from rich.table import Column, Table
 from adlib.base.progress import track
 from adlib.config.params import Params, load_params
 from adlib.data.manifest import DataError, Record
-from adlib.datasets import DATASETS, dataset_records, dataset_root
+from adlib.datasets import DATASETS, dataset_records, dataset_source
 from adlib.datasets.catalogue import catalogue
 from adlib.datasets.globs import FILE
 
@@ -177,7 +177,7 @@ def _chosen(name: str | None, root: Path | None, categories: list[str] | None) -
         raise DataError(f"{name}: no such dataset; allowed: {', '.join(DATASETS)}")
     package = catalogue()[name].package if name in catalogue() else ""
     version = package.partition("==")[2]
-    folder = dataset_root(name, str(root or (params.dataset.root if params else "")), version)
+    folder = dataset_source(name, str(root or (params.dataset.root if params else "")), version).folder
     known = DATASETS[name].categories(folder)
     if not known:
         raise DataError(f"{folder}: no category of {name} here; see docs/datasets.md for its layout")

@@ -33,6 +33,7 @@ def ablate(
     from adlib.base.files import write_text
     from adlib.base.tables import write_csv
     from adlib.config.params import load_params
+    from adlib.config.workspace import Workspace
     from adlib.tools.ablation import find_ablation, override, run_ablation
     from adlib.tools.ablation_tables import markdown, table
 
@@ -40,7 +41,7 @@ def ablate(
     params = override(load_params(), {key: value for key, value in asked.items() if value})
     ablations = [find_ablation(name).chosen(setting, zero_shot=zero_shot) for name in names]
     for ablation in ablations:
-        header, rows = table(ablation, run_ablation(ablation, params, Path("outputs")), params)
+        header, rows = table(ablation, run_ablation(ablation, params, Workspace()), params)
         write_csv(out / f"{ablation.file}.csv", header, rows)
         write_text(out / f"{ablation.file}.md", markdown(header, rows))
         shown = Table(*header, title=ablation.name, caption="percent; ?: doubtful in the paper")
