@@ -21,11 +21,12 @@ from adlib.base.progress import say
 from adlib.base.rng import shuffled
 from adlib.config.params import Params
 from adlib.config.variants import TRANSDUCTIVE, split_variant
+from adlib.config.workspace import FetchedFiles, Workspace
 from adlib.data.manifest import DataError, Sample, read_manifest
 from adlib.data.rows import FeatureView
 from adlib.data.splits import TrainingSet, read_splits
 from adlib.embedding.opening import open_rows, open_witnesses
-from adlib.fits.files import INFO, NORMALS, seed_name
+from adlib.fits.files import INFO, NORMALS, SOURCE, seed_name
 from adlib.fits.folder import load_detector, write_model, write_scores, write_threshold
 from adlib.fits.scoring import calibration_scores, resemblance
 from adlib.learning.methods.contract import Detector, Doubting, score_images
@@ -39,8 +40,8 @@ def apply_auxiliary(
     method: str,
     *,
     models: Path,
-    auxiliary: Path,
-    manifest: Path,
+    auxiliary: Workspace,
+    fetched: FetchedFiles,
     features: Path,
     splits: Path,
     out: Path,
@@ -52,21 +53,21 @@ def apply_auxiliary(
         params: the whole of params.yaml.
         category: names the log lines only.
         method: a key of `AUXILIARY_METHODS`.
-        models: what `train-auxiliary` wrote, a subfolder a seed.
-        auxiliary: the auxiliary set's outputs; its features show what the target's images are like.
-        manifest: the target's.
+        models: what `train-auxiliary` wrote, one subfolder per seed.
+        auxiliary: the auxiliary set's workspace; its features show what the target's images are like.
+        fetched: what `fetch` wrote of the target.
         features: folder of the target's features.
         splits: what `contaminate` wrote.
-        out: folder to write; a subfolder a fit, those with shots one level deeper.
-        timing: JSON file to write; seconds a fit, without the training on the auxiliary set.
+        out: folder to write; one subfolder per fit, those with shots one level deeper.
+        timing: JSON file to write; seconds per fit, without the training on the auxiliary set.
 
     Raises:
         DataError: an image of the target was trained on, or a training set is smaller than the shots.
     """
     device = resolve_device(params.device)
-    listed, plan = read_manifest(manifest), read_splits(splits)
-    samples = {sample.id: sample for sample in listed}
-    (opened,) = open_rows(params, params.dataset, [(features, listed)], device)
+    plan = read_splits(splits)
+    samples = {sample.id: sample for sample in read_manifest(fetched.manifest)}
+    (opened,) = open_rows(params, [(features, fetched)], device)
     entry = AUXILIARY_METHODS[method]
     detectors: dict[int, Detector] = {}
     trained: dict[int, dict[str, Any]] = {}
@@ -91,7 +92,8 @@ def apply_auxiliary(
                         references = opened.select(shown).batch(np.arange(shots), device)
                         detector = entry.few_shot(detector, references)
                     if mutual and entry.transductive:
-                        detector = entry.transductive(detector, test, params, training_set.seed, device)
+                        block = params.methods.block(method)
+                        detector = entry.transductive(detector, test, block, training_set.seed, device)
                     fitted = time.perf_counter()
                     scores = score_images(detector, test, device)
                     times = {"fit": fitted - start, "score": time.perf_counter() - fitted}
@@ -113,7 +115,8 @@ def apply_auxiliary(
                     trained[training_set.seed]["confidence"],
                 )
                 if "test_nearest" in scored[key].scores:
-                    shutil.copyfile(models / NORMALS, temporary / fit / NORMALS)
+                    for name in (NORMALS, SOURCE):
+                        shutil.copyfile(models / name, temporary / fit / name)
                 write_threshold(temporary / fit, params.threshold)
                 seconds[fit.as_posix()] = scored[key].seconds
             say(f"{category} {name}: {len(plan.test)} images scored")
@@ -131,7 +134,7 @@ class Applied(NamedTuple):
 def _likest(
     detector: Detector,
     trained: Mapping[str, Any],
-    auxiliary: Path,
+    auxiliary: Workspace,
     patch: Tensor,
     images: FeatureView,
     features_key: str,

@@ -9,17 +9,28 @@ from safetensors.numpy import load_file
 
 from adlib.base.files import read_json
 from adlib.data.manifest import Sample, read_manifest
+from adlib.data.source import Source, read_source
 from adlib.fits.threshold import Threshold
 
 MODEL, SCORES, INFO, TIME = "model.safetensors", "scores.safetensors", "fit.json", "time.json"
 THRESHOLD = "threshold.json"
-NORMALS = "normals.csv"  # of the auxiliary set, as a manifest
+NORMALS, SOURCE = "normals.csv", "source.json"  # of the auxiliary set: a manifest, and where its images lie
 MAPS = "maps.npy"
 
 
 def seed_name(seed: int) -> str:
     """The folder of a fit on the auxiliary set: `seed-0`."""
     return f"seed-{seed}"
+
+
+def variants(folder: Path) -> list[str]:
+    """The names under which a method's results stand: its own, and those of the variants in folders below.
+
+    Args:
+        folder: a method's fits of a category, `…/af-tokens`; a variant's lie in `…/af-tokens/shots-4`.
+    """
+    found = {path.parent.parent for path in folder.glob(f"**/{INFO}")}
+    return sorted(path.relative_to(folder.parent).as_posix() for path in found)
 
 
 @dataclass(frozen=True)
@@ -75,6 +86,7 @@ class FitScores:
         threshold: None without calibration images.
         likest: of the test images; None for methods that doubt none.
         witnesses: the auxiliary set's normal images, which a zero-shot fit compares with; () for other fits.
+        witness_source: where those images lie; None without any.
     """
 
     test: tuple[str, ...]
@@ -94,6 +106,7 @@ class FitScores:
     threshold: Threshold | None = None
     likest: Likest | None = None
     witnesses: tuple[Sample, ...] = ()
+    witness_source: Source | None = None
 
 
 def load_scores(folder: str | Path) -> FitScores:
@@ -101,7 +114,8 @@ def load_scores(folder: str | Path) -> FitScores:
     arrays, info = load_file(Path(folder) / SCORES), read_json(Path(folder) / INFO)
     examined = [arrays[f"suspect_{n}"] for n in ("images", "patch", "nearest") if f"suspect_{n}" in arrays]
     like = [arrays[f"test_{n}"] for n in ("nearest", "distance", "weight") if f"test_{n}" in arrays]
-    grid, normals = None if info["grid"] is None else tuple(info["grid"]), Path(folder) / NORMALS
+    grid = None if info["grid"] is None else tuple(info["grid"])
+    normals, source = Path(folder) / NORMALS, Path(folder) / SOURCE
     return FitScores(
         tuple(info["test"]),
         arrays["image"],
@@ -120,6 +134,7 @@ def load_scores(folder: str | Path) -> FitScores:
         load_threshold(folder),
         Likest(*like) if like else None,
         tuple(read_manifest(normals)) if normals.is_file() else (),
+        read_source(source) if source.is_file() else None,
     )
 
 

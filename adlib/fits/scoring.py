@@ -1,8 +1,4 @@
-"""Stage `train`: one fit for every training set of a category, and its scores of the test images.
-
-Scoring needs no label and belongs to the fit, so evaluation reads scores only. Finished fits are kept in the
-store: an added level or seed trains only itself, and a killed sweep resumes where it was.
-"""
+"""What a fitted detector says of images that did not train: their scores, and the normals most like them."""
 
 from collections.abc import Sequence
 

@@ -2,19 +2,20 @@
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from adlib.base.rng import numpy_stream
+from adlib.config.workspace import Workspace
 from adlib.evaluation.metrics import bootstrap_interval, image_metrics
 from adlib.gate.rules import Cell
 from adlib.gate.sides import Side
 from adlib.report.per_image import FitImages, PairedTest, by_fit, paired_test, read_rows
-from adlib.report.results import LEADING, evaluation
+from adlib.report.results import LEADING
 
 DRAWS = 500
 NORMAL_95 = 1.96
@@ -23,12 +24,20 @@ AGREEMENT = 1e-3
 
 
 class Scores:
-    """The per-image scores of one side, read when they are asked for."""
+    """The per-image scores of one side, read when they are asked for.
+
+    Those of a revision come through DVC, which keeps databases open: `close` them.
+    """
 
     def __init__(self, side: Side) -> None:
         """Nothing is read here."""
         self._side = side
         self._read = cache(self._fetch)
+        self._opened = ExitStack()
+
+    def close(self) -> None:
+        """Close what was opened to read; scores that were read stay."""
+        self._opened.close()
 
     def fit(self, cell: Cell, seed: int) -> FitImages | None:
         """The images of one fit.
@@ -45,29 +54,30 @@ class Scores:
 
     def _fetch(self, category: str, method: str) -> dict[Any, FitImages]:
         try:
-            with self._outputs(category, method) as outputs:
-                return by_fit(read_rows(outputs, category, method))
+            with self._workspace(category, method) as workspace:
+                return by_fit(read_rows(workspace, category, method))
         except (OSError, ValueError, KeyError, *_dvc_errors()):
             return {}
 
     @contextmanager
-    def _outputs(self, category: str, method: str) -> Iterator[Path]:
+    def _workspace(self, category: str, method: str) -> Iterator[Workspace]:
         """A folder that holds the evaluation: the project's own, or a copy out of DVC's cache."""
         if self._side.commit is None:
-            yield self._side.folder / "outputs"
+            yield Workspace(self._side.folder / "outputs")
             return
         with tempfile.TemporaryDirectory() as scratch:
-            file = evaluation(Path("outputs"), category, method) / "images.csv"
+            file = Workspace().evaluation(category, method) / "images.csv"
             (Path(scratch) / file).parent.mkdir(parents=True)
             (Path(scratch) / file).write_bytes(self._cached.read_bytes(file.as_posix()))
-            yield Path(scratch) / "outputs"
+            yield Workspace(Path(scratch) / "outputs")
 
     @cached_property
     def _cached(self) -> Any:
         """The files of a revision as DVC's cache, or its remote, holds them."""
         from dvc.api import DVCFileSystem  # takes a second or two to import
 
-        return DVCFileSystem(str(self._side.folder), rev=self._side.commit)
+        files = DVCFileSystem(str(self._side.folder), rev=self._side.commit)
+        return self._opened.enter_context(closing(files))
 
 
 def _dvc_errors() -> tuple[type[Exception], ...]:
@@ -109,11 +119,18 @@ def paired_error(cell: Cell, reference: FitImages, current: FitImages) -> float 
 
 
 class Pairs:
-    """Paired looks at the fits of two sides."""
+    """Paired looks at the fits of two sides, in a `with` that closes what was opened for them."""
 
     def __init__(self, reference: Side, current: Side) -> None:
         """Nothing is read here."""
         self._reference, self._current = Scores(reference), Scores(current)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._reference.close()
+        self._current.close()
 
     def error(self, cell: Cell, reference_seed: int, current_seed: int) -> float | None:
         """`paired_error` of two fits, or None where the scores of one are not at hand."""

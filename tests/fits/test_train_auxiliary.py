@@ -10,6 +10,7 @@ from auxiliary_set import ANOMALIES, CATEGORIES, NORMALS, TARGET, configure, wri
 from adlib.base.errors import UserError
 from adlib.base.files import read_json
 from adlib.config.params import Params
+from adlib.config.workspace import Workspace
 from adlib.data.manifest import DataError, Sample, read_manifest
 from adlib.data.splits import TrainingSet
 from adlib.evaluation.metrics import auroc
@@ -33,7 +34,7 @@ def auxiliary_params(toy_params: Params, tmp_path: Path) -> Params:
 
 def learn(params: Params, outputs: Path) -> Path:
     source = outputs / "auxiliary"
-    train_auxiliary(params, "af-tokens", source, source / "fits", source / "timing.json")
+    train_auxiliary(params, "af-tokens", Workspace(source), source / "fits", source / "timing.json")
     return source / "fits"
 
 
@@ -43,8 +44,8 @@ def apply(params: Params, outputs: Path) -> Path:
         TARGET,
         "af-tokens",
         models=outputs / "auxiliary" / "fits",
-        auxiliary=outputs / "auxiliary",
-        manifest=outputs / "fetch" / TARGET / "manifest.csv",
+        auxiliary=Workspace(outputs).auxiliary,
+        fetched=Workspace(outputs).fetched(TARGET),
         features=outputs / "features" / TARGET,
         splits=outputs / "contaminate" / f"{TARGET}.json",
         out=outputs / "fits",

@@ -145,4 +145,4 @@ def test_the_command_outside_a_project(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.chdir(tmp_path)
     result = CliRunner().invoke(app, ["audit"])
     assert result.exit_code == 1
-    assert "params.yaml" in str(result.exception)
+    assert "error: params.yaml: " in result.output

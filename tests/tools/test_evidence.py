@@ -16,6 +16,7 @@ from adlib.base.errors import UserError
 from adlib.base.files import read_json, write_json
 from adlib.cli.app import app
 from adlib.config.params import load_params
+from adlib.config.workspace import Workspace
 from adlib.data.images import read_rgb
 from adlib.data.manifest import read_manifest
 from adlib.data.rows import open_features
@@ -47,10 +48,10 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         for method in ("cozad", "simplenet"):
             train(params, CATEGORY, method, features, splits, made / "fits" / CATEGORY / method, base / "t")
         models = made / "auxiliary" / "fits" / "cozad-zero"
-        train_auxiliary(params, "cozad-zero", made / "auxiliary", models, base / "t")
+        train_auxiliary(params, "cozad-zero", Workspace(made).auxiliary, models, base / "t")
         apply_auxiliary(
-            params, CATEGORY, "cozad-zero", models=models, auxiliary=made / "auxiliary", features=features,
-            splits=splits, manifest=made / "fetch" / CATEGORY / "manifest.csv",
+            params, CATEGORY, "cozad-zero", models=models, auxiliary=Workspace(made).auxiliary,
+            features=features, splits=splits, fetched=Workspace(made).fetched(CATEGORY),
             out=made / "fits" / CATEGORY / "cozad-zero", timing=base / "t",
         )  # fmt: skip
         yield made
@@ -147,7 +148,7 @@ def test_a_zero_shot_model_has_auxiliary_witnesses(outputs: Path):
 def test_the_report_shows_auxiliary_images_beside_zero_shot_examples(outputs: Path, tmp_path: Path):
     params = override(load_params(ROOT / "params.yaml"), {**SMALL, "methods.auxiliary": ["cozad-zero"]})
     evaluate(
-        params, CATEGORY, outputs / "fetch" / CATEGORY, outputs / "contaminate" / f"{CATEGORY}.json",
+        params, CATEGORY, Workspace(outputs).fetched(CATEGORY), outputs / "contaminate" / f"{CATEGORY}.json",
         outputs / "fits" / CATEGORY / "cozad-zero", tmp_path / "evaluation",
     )  # fmt: skip
     shown = read_json(tmp_path / "evaluation" / "gallery.json")["groups"]

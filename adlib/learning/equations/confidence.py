@@ -23,6 +23,12 @@ def iqr_threshold(scores: Tensor | np.ndarray, kappa: float) -> float:
 
     Raises:
         ValueError: no score, a score that is not finite, or a negative kappa.
+
+    Example:
+        The quartiles are 2 and 4, so t = 4 + 1.5 (4 - 2):
+
+        >>> iqr_threshold(np.array([1.0, 2.0, 3.0, 4.0, 14.0]), kappa=1.5)
+        7.0
     """
     values = _checked(scores)
     if not kappa >= 0:
@@ -32,42 +38,71 @@ def iqr_threshold(scores: Tensor | np.ndarray, kappa: float) -> float:
 
 
 @overload
-def sample_weights(scores: Tensor, kappa: float, floor: float = ...) -> Tensor: ...
+def sample_weights(
+    scores: Tensor,
+    kappa: float | None,
+    floor: float = ...,
+    *,
+    threshold: float | None = ...,
+    hard: bool = ...,
+) -> Tensor: ...
 @overload
-def sample_weights(scores: np.ndarray, kappa: float, floor: float = ...) -> np.ndarray: ...
-def sample_weights(scores: Tensor | np.ndarray, kappa: float, floor: float = FLOOR) -> Tensor | np.ndarray:
-    """Confidence weights of the training samples, CoMet eq. 1: `w = min(1, t / a)`.
+def sample_weights(
+    scores: np.ndarray,
+    kappa: float | None,
+    floor: float = ...,
+    *,
+    threshold: float | None = ...,
+    hard: bool = ...,
+) -> np.ndarray: ...
+def sample_weights(
+    scores: Tensor | np.ndarray,
+    kappa: float | None,
+    floor: float = FLOOR,
+    *,
+    threshold: float | None = None,
+    hard: bool = False,
+) -> Tensor | np.ndarray:
+    """Confidence weights of training samples, CoMet eq. 1: `w = min(1, t / a)`.
+
+    At `t = 0` a score of 0 has weight 1 and any other the floor.
 
     Args:
         scores: `(S,)` non-negative confidence scores a; higher is more anomalous.
-        kappa: see `iqr_threshold`.
+        kappa: see `iqr_threshold`, of which t is taken; not looked at where `threshold` is given.
         floor: the smallest weight, in (0, 1]: "minimal but non-zero".
+        threshold: t, where it is known: CoMet takes it from all training images once and holds it for an
+            epoch, and a fit keeps the last one.
+        hard: scores above t have weight 0, whatever the floor: the hard filtering of CoZAD's Table 4.
 
     Returns:
         `(S,)` weights in [floor, 1], of the type of `scores`.
 
     Raises:
-        ValueError: a score that is negative or not finite, or a floor outside (0, 1].
+        ValueError: a score that is negative or not finite, a floor outside (0, 1], or neither kappa nor t.
+
+    Examples:
+        The threshold is 7, and 7 / 14 = 0.5:
+
+        >>> sample_weights(np.array([1.0, 2.0, 3.0, 4.0, 14.0]), kappa=1.5)
+        array([1. , 1. , 1. , 1. , 0.5])
+        >>> scores = torch.tensor([3.5, 7.0, 14.0, 1400.0])
+        >>> sample_weights(scores, None, threshold=7.0)
+        tensor([1.0000, 1.0000, 0.5000, 0.0100])
+        >>> sample_weights(scores, None, threshold=7.0, hard=True)
+        tensor([1., 1., 0., 0.])
     """
     _check_non_negative(_checked(scores))
-    threshold = iqr_threshold(scores, kappa)
-    if isinstance(scores, Tensor):
-        return threshold_weights(scores, threshold, floor)
-    values = np.asarray(scores)
-    floats = values if values.dtype.kind == "f" else values.astype(np.float64)
-    return threshold_weights(torch.from_numpy(floats), threshold, floor).numpy()
-
-
-def threshold_weights(
-    scores: Tensor, threshold: float, floor: float = FLOOR, *, hard: bool = False
-) -> Tensor:
-    """CoMet eq. 1 for a threshold that is already known (it is held for an epoch).
-
-    At `t = 0` a score of 0 has weight 1 and any other the floor. With `hard`, scores above the threshold have
-    weight 0, whatever the floor: the hard filtering that CoZAD's Table 4 compares with.
-    """
     if not 0 < floor <= 1:
         raise ValueError(f"floor: must be in (0, 1], got {floor}")
+    if threshold is None:
+        if kappa is None:
+            raise ValueError("kappa: is needed where no threshold is given")
+        threshold = iqr_threshold(scores, kappa)
+    if not isinstance(scores, Tensor):
+        values = np.asarray(scores)
+        floats = torch.from_numpy(values if values.dtype.kind == "f" else values.astype(np.float64))
+        return sample_weights(floats, None, floor, threshold=threshold, hard=hard).numpy()
     if hard:
         return (scores <= threshold).to(scores.dtype)
     weights = torch.where(scores <= threshold, 1.0, threshold / scores)
@@ -86,6 +121,11 @@ def loss_covariance(train: Tensor | np.ndarray, val: Tensor | np.ndarray) -> Ten
 
     Raises:
         ValueError: the two differ in length or hold a value that is not finite.
+
+    Example:
+        >>> loss_covariance(np.array([1.0, 3.0]), np.array([2.0, 6.0]))
+        tensor([[2., 4.],
+                [4., 8.]], dtype=torch.float64)
     """
     pairs = torch.stack([_losses(train), _losses(val)]) if len(train) == len(val) else None
     if pairs is None:
@@ -100,6 +140,12 @@ def adaptive_lambda(cov: Tensor | np.ndarray, lambda0: float, gamma: float) -> f
 
     The 2 x 2 determinant is written out: two pairs of losses then give exactly 0 up to rounding, and
     rounding never makes it negative.
+
+    Example:
+        The determinant is 2 * 3 - 1 = 5:
+
+        >>> adaptive_lambda(torch.tensor([[2.0, 1.0], [1.0, 3.0]]), lambda0=0.25, gamma=2.0)
+        2.75
     """
     sigma = torch.as_tensor(cov, dtype=torch.float64)
     if sigma.shape != (2, 2):
@@ -112,12 +158,23 @@ def weighted_mean(losses: Tensor, weights: Tensor) -> Tensor:
     """`sum_i w_i L_i / sum_i w_i` over the last axis: CoMet eq. 3 as a mean, whatever the batch size.
 
     Where all weights are 0 (hard filtering may leave a batch empty) the mean is 0.
+
+    Example:
+        (1 * 2 + 0.25 * 10) / 1.25:
+
+        >>> weighted_mean(torch.tensor([2.0, 10.0]), torch.tensor([1.0, 0.25]))
+        tensor(3.6000)
     """
     return weighted_sum(losses, weights) / weights.sum(-1).clamp_min(torch.finfo(weights.dtype).tiny)
 
 
 def weighted_sum(losses: Tensor, weights: Tensor) -> Tensor:
-    """`sum_i w_i L_i` over the last axis: CoMet eq. 3 as it is printed."""
+    """`sum_i w_i L_i` over the last axis: CoMet eq. 3 as it is printed.
+
+    Example:
+        >>> weighted_sum(torch.tensor([2.0, 10.0]), torch.tensor([1.0, 0.25]))
+        tensor(4.5000)
+    """
     return (weights * losses).sum(-1)
 
 
@@ -128,6 +185,15 @@ class LossWindow:
         size: how many pairs of losses it remembers.
         lambda0: base regularisation.
         gamma: sensitivity to `det Sigma`.
+
+    Example:
+        Both variances are 1 and the covariance 1/2, so det Sigma = 3/4:
+
+        >>> window = LossWindow(size=3, lambda0=0.25, gamma=4.0)
+        >>> for train, val in [(9.0, 9.0), (1.0, 1.0), (2.0, 3.0), (3.0, 2.0)]:
+        ...     window.add(train, val)  # the first pair is forgotten
+        >>> window.strength()
+        1.0
     """
 
     def __init__(self, size: int, lambda0: float, gamma: float) -> None:
@@ -158,7 +224,7 @@ def _losses(values: Tensor | np.ndarray) -> Tensor:
 
 
 def _checked(scores: Tensor | np.ndarray) -> np.ndarray:
-    raw = scores.detach().cpu().numpy() if isinstance(scores, Tensor) else np.asarray(scores)
+    raw = scores.detach().double().cpu().numpy() if isinstance(scores, Tensor) else np.asarray(scores)
     values = raw.astype(np.float64)
     if values.ndim != 1 or not values.size:
         raise ValueError(f"scores: must be a non-empty vector (S,), got shape {values.shape}")

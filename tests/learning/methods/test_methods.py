@@ -33,7 +33,7 @@ def features() -> Features:
 
 
 def fit(name: str, params: Params, features: Features, ids: list[str] = NORMAL, seed: int = 0) -> Fit:
-    return METHODS[name].fit(METHODS[name].settings(params), features.select(ids), seed, CPU)
+    return METHODS[name].fit(params.settings(name), features.select(ids), seed, CPU)
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from adlib.base.rng import numpy_stream
-from adlib.config.methods import TransductiveParams
+from adlib.config.methods import CozadZeroParams
 from adlib.data.rows import FeatureView
 from adlib.learning.methods.contract import SCORING_BATCH, Scores
 from adlib.learning.methods.cozad.zero_shot import ZeroShotDetector
@@ -62,19 +62,19 @@ def restore(state: dict[str, Tensor]) -> ZeroShotDetector | MutualDetector:
 
 
 @torch.inference_mode()
-def among_themselves(
-    base: ZeroShotDetector, images: FeatureView, params: TransductiveParams, seed: int, device: torch.device
+def with_test_images(
+    base: ZeroShotDetector, images: FeatureView, block: CozadZeroParams, seed: int, device: torch.device
 ) -> MutualDetector:
     """A detector that compares with `images`, the unlabelled test images.
 
     Args:
         base: the zero-shot detector.
         images: at least two.
-        params: how many patches of each, and the share.
+        block: its `transductive` says how many patches of each, and the share.
         seed: draws the patches.
         device: where to compute.
     """
-    rng = numpy_stream(seed, "cozad-zero", "bank")
+    params, rng = block.transductive, numpy_stream(seed, "cozad-zero", "bank")
     bank, marks = [], []
     for batch in images.batches(SCORING_BATCH, device):
         chosen = [torch.from_numpy(rng.permutation(images.patches)[: params.bank]) for _ in batch]
