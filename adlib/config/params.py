@@ -67,6 +67,15 @@ class Params(Block):
             )
         return self
 
+    @model_validator(mode="after")
+    def _weights_for_clip(self) -> Self:
+        if self.methods.clip and self.clip.weights is None:
+            raise ValueError(
+                f"clip.weights: {', '.join(self.methods.clip)} needs CLIP's weights, got null; name a local "
+                "checkpoint and its clip.sha256, or random for a trial of the route"
+            )
+        return self
+
 
 def load_params(path: str | Path = "params.yaml") -> Params:
     """Read and check params.yaml.
