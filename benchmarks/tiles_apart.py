@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from adlib.config.workspace import Workspace
 from adlib.evaluation.metrics.detection import auroc
 from adlib.evaluation.metrics.intervals import mean_interval
 from adlib.report.per_image import by_fit, read_rows
@@ -57,11 +58,11 @@ def split(source: Path, target: Path) -> None:
     shutil.copytree(source / "ground_truth", target / "ground_truth")
 
 
-def score(outputs: Path, category: str) -> None:
+def score(workspace: Workspace, category: str) -> None:
     """Print image AUROC on all test images and on those whose tile does not train, in percent."""
-    rows = read_rows(outputs, category, "comet-sn")
+    rows = read_rows(workspace, category, "comet-sn")
     path = {row["id"]: row["path"] for row in rows}
-    banks, comets = by_fit(read_rows(outputs, category, "patchcore")), by_fit(rows)
+    banks, comets = by_fit(read_rows(workspace, category, "patchcore")), by_fit(rows)
     found: dict[tuple[str, str], list[tuple[int, float, float]]] = defaultdict(list)
     for fit, comet in comets.items():
         bank = banks[fit]
@@ -105,7 +106,7 @@ def main() -> None:
     if asked.command == "split":
         split(asked.source, asked.target)
     else:
-        score(asked.outputs, asked.category)
+        score(Workspace(asked.outputs), asked.category)
 
 
 if __name__ == "__main__":

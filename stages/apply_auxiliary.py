@@ -4,24 +4,25 @@ import sys
 
 from adlib.base.errors import stage
 from adlib.config.params import load_params
-from adlib.config.workspace import OUTPUTS
+from adlib.config.workspace import Workspace
 from adlib.fits.apply_auxiliary import apply_auxiliary
-from adlib.learning.methods.registry import features_folder
+from adlib.learning.methods.registry import AUXILIARY_METHODS
 
 
 @stage
 def main(category: str, method: str) -> None:
+    workspace = Workspace()
     apply_auxiliary(
         load_params(),
         category,
         method,
-        models=OUTPUTS / "auxiliary" / "fits" / method,
-        auxiliary=OUTPUTS / "auxiliary",
-        manifest=OUTPUTS / "fetch" / category / "manifest.csv",
-        features=features_folder(OUTPUTS, category, method),
-        splits=OUTPUTS / "contaminate" / f"{category}.json",
-        out=OUTPUTS / "fits" / category / method,
-        timing=OUTPUTS / "timing" / category / f"{method}.json",
+        models=workspace.auxiliary.models(method),
+        auxiliary=workspace.auxiliary,
+        fetched=workspace.fetched(category),
+        features=workspace.rows(AUXILIARY_METHODS[method].rows, category, method),
+        splits=workspace.splits(category),
+        out=workspace.fits(category, method),
+        timing=workspace.timing(method, category),
     )
 
 

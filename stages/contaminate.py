@@ -7,7 +7,7 @@ from adlib.base.files import write_json
 from adlib.base.progress import say
 from adlib.base.tables import read_csv
 from adlib.config.params import load_params
-from adlib.config.workspace import OUTPUTS
+from adlib.config.workspace import Workspace
 from adlib.data.contaminate import contaminate
 from adlib.data.excluded import read_excluded
 from adlib.data.leaks import check_splits, near_duplicates
@@ -17,9 +17,9 @@ from adlib.data.splits import write_splits
 
 @stage
 def main(category: str) -> None:
-    params = load_params()
-    fetched = OUTPUTS / "fetch" / category
-    samples, labels = read_manifest(fetched / "manifest.csv"), read_labels(fetched / "labels.csv")
+    params, workspace = load_params(), Workspace()
+    fetched = workspace.fetched(category)
+    samples, labels = read_manifest(fetched.manifest), read_labels(fetched.labels)
     excluded = {row.id for row in read_excluded("excluded.csv", category)}
     splits = contaminate(
         samples,
@@ -34,12 +34,12 @@ def main(category: str) -> None:
     )
     paths = {sample.id: sample.path for sample in samples}
     check_splits(splits, labels, paths)
-    hashes = {row["id"]: row["hash"] for row in read_csv(fetched / "hashes.csv")}
+    hashes = {row["id"]: row["hash"] for row in read_csv(fetched.hashes)}
     lookalikes = near_duplicates(splits, hashes, paths)
-    write_json(OUTPUTS / "audit" / f"{category}.json", lookalikes)
+    write_json(workspace.lookalikes(category), lookalikes)
     if lookalikes["pairs"]:
         say(f"{category}: {len(lookalikes['pairs'])} near-duplicates across the split; see `adlib audit`")
-    write_splits(OUTPUTS / "contaminate" / f"{category}.json", splits)
+    write_splits(workspace.splits(category), splits)
     if excluded:
         say(f"{category}: {len(excluded)} images in excluded.csv are left out of training")
     say(f"{category}: {len(splits.training_sets)} training sets, {len(splits.test)} test images")

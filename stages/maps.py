@@ -4,23 +4,24 @@ import sys
 
 from adlib.base.errors import stage
 from adlib.config.params import load_params
-from adlib.config.workspace import OUTPUTS
+from adlib.config.workspace import Workspace
 from adlib.data.manifest import read_manifest
-from adlib.datasets import dataset_root
+from adlib.data.source import read_source
 from adlib.fits.maps import write_maps
 
 
 @stage
 def main(category: str, method: str) -> None:
-    params = load_params()
+    workspace = Workspace()
+    fetched = workspace.fetched(category)
     write_maps(
-        params,
+        load_params(),
         category,
         method,
-        {sample.id: sample for sample in read_manifest(OUTPUTS / "fetch" / category / "manifest.csv")},
-        dataset_root(params.dataset.name, params.dataset.root, params.dataset.version),
-        fits=OUTPUTS / "fits" / category / method,
-        out=OUTPUTS / "maps" / category / method,
+        {sample.id: sample for sample in read_manifest(fetched.manifest)},
+        read_source(fetched.source).folder,
+        fits=workspace.fits(category, method),
+        out=workspace.maps(category, method),
     )
 
 

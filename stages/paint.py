@@ -7,28 +7,27 @@ from adlib.base.errors import stage
 from adlib.base.files import atomic_directory
 from adlib.base.progress import say
 from adlib.config.params import load_params
-from adlib.config.workspace import OUTPUTS
+from adlib.config.workspace import Workspace
 from adlib.data.manifest import read_manifest
+from adlib.data.source import read_source
 from adlib.data.splits import read_splits
-from adlib.datasets import dataset_root
 from adlib.embedding.painted import build_painted
 
 
 @stage
 def main(category: str, method: str) -> None:
-    params = load_params()
-    out, painted = OUTPUTS / "painted" / category / method, params.methods.painted(method)
+    params, workspace = load_params(), Workspace()
+    out, painted = workspace.painted(category, method), params.methods.block(method).paints
     if painted is None:
         with atomic_directory(out):
             return
-    plan = read_splits(OUTPUTS / "contaminate" / f"{category}.json")
+    fetched, plan = workspace.fetched(category), read_splits(workspace.splits(category))
     training = {id for training_set in plan.training_sets for id in training_set.ids}
-    manifest = read_manifest(OUTPUTS / "fetch" / category / "manifest.csv")
-    samples = [sample for sample in manifest if sample.id in training]
+    samples = [sample for sample in read_manifest(fetched.manifest) if sample.id in training]
     embedded = build_painted(
         out,
         samples,
-        dataset_root(params.dataset.name, params.dataset.root, params.dataset.version),
+        read_source(fetched.source).folder,
         params.backbone,
         painted.defects,
         image_size=params.image_size,

@@ -6,14 +6,14 @@ from pathlib import Path
 from adlib.base.errors import stage
 from adlib.base.progress import say
 from adlib.config.params import load_params
-from adlib.config.workspace import OUTPUTS
+from adlib.config.workspace import Workspace
 from adlib.report.build import write_report
 
 
 @stage
 def main() -> None:
     folder = Path("report")
-    write_report(load_params(), OUTPUTS, folder, Path("params.yaml"))
+    write_report(load_params(), Workspace(), folder, Path("params.yaml"))
     say(f"wrote {folder / 'index.html'}")
 
 

@@ -4,23 +4,23 @@ import sys
 
 from adlib.base.errors import stage
 from adlib.config.params import load_params
-from adlib.config.workspace import OUTPUTS
+from adlib.config.workspace import Workspace
 from adlib.fits.train import train
 from adlib.learning.methods.registry import METHODS
 
 
 @stage
 def main(category: str, method: str) -> None:
-    patches, views = OUTPUTS / "features" / category, OUTPUTS / "views" / category / method
+    workspace = Workspace()
     train(
         load_params(),
         category,
         method,
-        features=views if METHODS[method].views else patches,
-        splits=OUTPUTS / "contaminate" / f"{category}.json",
-        out=OUTPUTS / "fits" / category / method,
-        timing=OUTPUTS / "timing" / category / f"{method}.json",
-        painted=OUTPUTS / "painted" / category / method,
+        features=workspace.rows(METHODS[method].rows, category, method),
+        splits=workspace.splits(category),
+        out=workspace.fits(category, method),
+        timing=workspace.timing(method, category),
+        painted=workspace.painted(category, method),
     )
 
 

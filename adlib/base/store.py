@@ -9,7 +9,8 @@ leaves no half of it. `ADLIB_CACHE` is the store's folder; `ADLIB_CACHE=off` tur
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,26 +39,26 @@ def entry_path(kind: str, key: str, name: str = "") -> Path | None:
     return None if root is None else root / kind / key[:2] / key / name
 
 
-def stored_folder(kind: str, key: str, make: Callable[[Path], None], target: Path) -> bool:
-    """Fill the folder `target` from the store, making the entry first if it is missing.
+@contextmanager
+def stored_folder(kind: str, key: str, target: Path) -> Iterator[Path | None]:
+    """Fill the folder `target` from the store; the block makes the entry if it is missing.
 
     Args:
         kind: the kind of entry, `"fits"` for example.
         key: its content key.
-        make: writes the entry's files into the folder it is given.
         target: an existing empty folder.
 
-    Returns:
-        True when the entry was found, False when it had to be made.
+    Yields:
+        The folder that the block has to write the entry's files into; None where the entry was found.
     """
     entry = entry_path(kind, key)
     if entry is None:
-        make(target)
-        return False
-    found = entry.is_dir()
-    if not found:
+        yield target
+        return
+    if entry.is_dir():
+        yield None
+    else:
         with atomic_directory(entry, first_wins=True) as temporary:
-            make(temporary)
+            yield temporary
     for file in sorted(entry.iterdir()):
         copy_file(file, target / file.name)
-    return found

@@ -14,21 +14,36 @@ from adlib.base.errors import UserError
 
 
 class ParamsError(UserError):
-    """params.yaml does not fit the schema; the message has one line a problem."""
+    """A YAML file cannot be read or does not fit its schema; the message has one line per problem."""
 
 
 AnyBlock = TypeVar("AnyBlock", bound=BaseModel)
 
 
-def load_block(path: str | Path, kind: type[AnyBlock]) -> AnyBlock:
-    """Read a YAML file and check it against a schema; see `load_params`."""
+def read_yaml(path: str | Path) -> Any:
+    """What a YAML 1.2 file says, as DVC reads it: `1e-4` is a number, `no` is a word.
+
+    Raises:
+        ParamsError: it cannot be read or is not YAML.
+    """
     try:
-        raw = YAML(typ="safe", pure=True).load(Path(path))
+        content = Path(path).read_bytes()
     except OSError as error:
         raise ParamsError(f"{path}: {error.strerror}; run from the project's root") from None
-    except (YAMLError, ValueError) as error:  # ValueError: a date such as 2021-13-01
-        raise ParamsError(f"{path}: not valid YAML: {error}") from None
-    return _checked(raw, str(path), kind)
+    return parse_yaml(content, str(path))
+
+
+def parse_yaml(content: bytes | str, name: str) -> Any:
+    """The same for the content of a file; `name` stands for it in a `ParamsError`."""
+    try:
+        return YAML(typ="safe", pure=True).load(content)
+    except (YAMLError, ValueError) as error:  # ValueError: no UTF-8, or a date such as 2021-13-01
+        raise ParamsError(f"{name}: not valid YAML: {error}") from None
+
+
+def load_block(path: str | Path, kind: type[AnyBlock]) -> AnyBlock:
+    """Read a YAML file and check it against a schema; see `load_params`."""
+    return _checked(read_yaml(path), str(path), kind)
 
 
 def _checked(raw: Any, path: str, kind: type[AnyBlock]) -> AnyBlock:

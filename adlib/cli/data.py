@@ -1,4 +1,4 @@
-"""`adlib data`: find, fetch, look at, check and set up image datasets."""
+"""Find, fetch, look at, check and set up image datasets."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +10,7 @@ from rich.table import Column, Table
 from adlib.base.progress import track
 from adlib.config.params import Params, load_params
 from adlib.data.manifest import DataError, Record
-from adlib.datasets import DATASETS, dataset_records, dataset_root
+from adlib.datasets import DATASETS, dataset_records, dataset_source
 from adlib.datasets.catalogue import catalogue
 from adlib.datasets.globs import FILE
 
@@ -24,7 +24,7 @@ def _console() -> Console:
     return Console(highlight=False, soft_wrap=True)
 
 
-@app.command("list")
+@app.command("list", epilog="Example: adlib data list")
 def list_() -> None:
     """The datasets that `dataset.name` may name, and what is known about them."""
     table = Table(
@@ -50,7 +50,7 @@ def list_() -> None:
     Console().print(table)
 
 
-@app.command()
+@app.command(epilog="Example: adlib data show --category mono")
 def show(
     name: Name = None,
     root: Root = None,
@@ -77,7 +77,7 @@ def show(
         console.print(f"contact sheet: {file}")
 
 
-@app.command()
+@app.command(epilog="Example: adlib data verify --root photos")
 def verify(name: Name = None, root: Root = None, category: Category = None) -> None:
     """Read every file; look for problems: images, masks, duplicates, balance. Exits with 1 for one."""
     from adlib.supply.verify import findings, inspect, published
@@ -107,7 +107,7 @@ def verify(name: Name = None, root: Root = None, category: Category = None) -> N
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(epilog="Example: adlib data fetch visa")
 def fetch(
     name: Name = None,
     root: Root = None,
@@ -136,7 +136,7 @@ def fetch(
     _console().print(f"{name} is in {folder}", markup=False)
 
 
-@app.command()
+@app.command(epilog="Example: adlib data add photos\n\nExample: adlib data add s3://bucket/photos")
 def add(
     source: Annotated[str, typer.Argument(help="a folder, a bucket, an archive or an archive's address")],
     sha256: Annotated[str | None, typer.Option(help="of an archive on the web")] = None,
@@ -148,7 +148,7 @@ def add(
     _console().print(f"{file} written for {source}; params.yaml: dataset.root: data", markup=False)
 
 
-@app.command()
+@app.command(epilog="Example: adlib data init photos --category bolts")
 def init(
     folder: Annotated[Path, typer.Argument(help="the folder of your images")],
     category: Annotated[str | None, typer.Option(help="default: the folder's name")] = None,
@@ -177,7 +177,7 @@ def _chosen(name: str | None, root: Path | None, categories: list[str] | None) -
         raise DataError(f"{name}: no such dataset; allowed: {', '.join(DATASETS)}")
     package = catalogue()[name].package if name in catalogue() else ""
     version = package.partition("==")[2]
-    folder = dataset_root(name, str(root or (params.dataset.root if params else "")), version)
+    folder = dataset_source(name, str(root or (params.dataset.root if params else "")), version).folder
     known = DATASETS[name].categories(folder)
     if not known:
         raise DataError(f"{folder}: no category of {name} here; see docs/datasets.md for its layout")

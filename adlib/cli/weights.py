@@ -1,4 +1,4 @@
-"""`adlib weights`: find, fetch, check and convert pretrained weights."""
+"""Find, fetch, check and convert pretrained weights."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,7 +17,7 @@ File = Annotated[Path | None, typer.Option(help="a file of yours, which stays wh
 Sha256 = Annotated[str | None, typer.Option(help="of the file; default: as published or recorded")]
 
 
-@app.command("list")
+@app.command("list", epilog="Example: adlib weights list")
 def list_() -> None:
     """The weights that `fetch` knows, and which of them are here."""
     from adlib.base.store import store_root
@@ -33,7 +33,7 @@ def list_() -> None:
     Console().print(table)
 
 
-@app.command()
+@app.command(epilog="Example: adlib weights fetch clip-vit-l-14-336")
 def fetch(
     name: Name,
     file: File = None,
@@ -58,7 +58,7 @@ def fetch(
         typer.echo(f"  {line}")
 
 
-@app.command()
+@app.command(epilog="Example: adlib weights verify timm/resnet34 --file resnet34.pt")
 def verify(name: Name, file: File = None, sha256: Sha256 = None) -> None:
     """Check the sha256 of weights, and that their tensors are those of their network, and finite."""
     from adlib.embedding.networks.identity import WeightsError
@@ -81,7 +81,10 @@ def _print_found(weights: "Weights", found: "Obtained") -> None:
     )
 
 
-@app.command("convert-afclip")
+@app.command(
+    "convert-afclip",
+    epilog="Example: adlib weights convert-afclip a_adaptor.pt a_prompt.pt --out af.safetensors",
+)
 def convert_afclip(
     adaptor: Annotated[Path, typer.Argument(help="the authors' *_adaptor.pt")],
     prompt: Annotated[Path, typer.Argument(help="the authors' *_prompt.pt")],

@@ -1,18 +1,58 @@
-"""The blocks of params.yaml: every knob, its type and its bounds. `adlib.config.params` puts them together.
+"""The methods in params.yaml: one section for each, with its block and what its fit reads.
 
-Those of methods that train on an auxiliary set are in `adlib.config.methods`.
+A new method is a class here that derives from `MethodBlock`, and a line in `MethodsParams` that names it.
 """
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
-from adlib.config.networks import ClipParams
 from adlib.config.numbers import Block, Count, Fraction, NonNegative, Positive, odd
+from adlib.config.variants import TRANSDUCTIVE, variant_name
+
+if TYPE_CHECKING:
+    from adlib.config.params import Params
 
 
-class SimpleNetHead(Block):
-    """Adaptor, discriminator and their training (methods `simplenet` and `comet-sn`)."""
+class PaintedParams(Block):
+    """Painted defects as twins of training patches (`comet.twins`; not in the paper)."""
+
+    share: Annotated[float, Field(ge=0, le=1)]
+    distance: NonNegative
+    defects: Count
+
+
+class MethodBlock(Block):
+    """A method's block of params.yaml, and what the rest of the project asks of it.
+
+    Attributes:
+        group: the list of `methods` that may name it, which is the group of stages that runs it.
+    """
+
+    group: ClassVar[str]
+
+    def settings(self, params: "Params") -> Block:
+        """All that the method's fit reads, and nothing else: it is part of the key of a stored fit."""
+        return self
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """What stands behind the method's name in a result's name: one entry for each variant that runs."""
+        return ("",)
+
+    @property
+    def paints(self) -> PaintedParams | None:
+        """How painted defects enter its training; None: not at all."""
+        return None
+
+
+# ---- SimpleNet ------------------------------------------------------------------------------------------
+
+
+class SimpleNetHead(MethodBlock):
+    """Adaptor, discriminator and their training: method `simplenet`, and the head of CoMet-SN and CoZAD."""
+
+    group: ClassVar[str] = "plain"
 
     hidden: Count
     standardise: bool
@@ -28,8 +68,13 @@ class SimpleNetHead(Block):
     weight_decay: NonNegative
 
 
-class FlowHead(Block):
-    """DifferNet's flow and its training (methods `differnet` and `comet-nf`)."""
+# ---- DifferNet ------------------------------------------------------------------------------------------
+
+
+class FlowHead(MethodBlock):
+    """DifferNet's flow and its training: method `differnet`, and the head of CoMet-NF."""
+
+    group: ClassVar[str] = "flow"
 
     blocks: Count
     hidden: Count
@@ -46,13 +91,21 @@ class FlowHead(Block):
     weight_decay: NonNegative
 
 
-class PatchCoreParams(Block):
+# ---- PatchCore ------------------------------------------------------------------------------------------
+
+
+class PatchCoreParams(MethodBlock):
     """Greedy coreset memory bank (Roth et al. 2022)."""
+
+    group: ClassVar[str] = "plain"
 
     presample: Count
     coreset: Count
     projection_dim: Count
     neighbours: Count
+
+
+# ---- CoMet: the strategy, over SimpleNet (comet-sn) and over a flow (comet-nf) --------------------------
 
 
 class PriorParams(Block):
@@ -67,7 +120,7 @@ class PriorParams(Block):
     patch_power: NonNegative
 
 
-class StrategyParams(Block):
+class StrategyParams(MethodBlock):
     """Soft confident learning and MAML over any head (CoMet eq. 1-9); Table 5 switches its three parts."""
 
     data_uncertainty: bool
@@ -93,14 +146,6 @@ class CometParams(StrategyParams):
     prior: PriorParams
 
 
-class PaintedParams(Block):
-    """Painted defects as twins of training patches (`comet.twins`; not in the paper)."""
-
-    share: Annotated[float, Field(ge=0, le=1)]
-    distance: NonNegative
-    defects: Count
-
-
 class DistancesParams(Block):
     """A second discriminator that learns distances (`comet.distances`; not in the paper)."""
 
@@ -113,8 +158,19 @@ class DistancesParams(Block):
 class CometSnParams(CometParams):
     """CoMet-SN: with painted twins besides noisy ones, and a discriminator of distances beside its own."""
 
+    group: ClassVar[str] = "confident"
+
     painted: PaintedParams
     distances: DistancesParams
+
+    def settings(self, params: "Params") -> "CometSettings":
+        """The strategy, kappa and SimpleNet's head."""
+        return CometSettings(kappa=params.kappa, comet=self, head=params.methods.simplenet)
+
+    @property
+    def paints(self) -> PaintedParams | None:
+        """Its own block, unless no share of the twins is to be painted."""
+        return self.painted if self.painted.share > 0 else None
 
 
 class CometSettings(Block):
@@ -123,6 +179,27 @@ class CometSettings(Block):
     kappa: float
     comet: CometSnParams
     head: SimpleNetHead
+
+
+class CometNfParams(StrategyParams):
+    """CoMet's strategy over DifferNet's flow."""
+
+    group: ClassVar[str] = "flow"
+
+    def settings(self, params: "Params") -> "CometNfSettings":
+        """The strategy, kappa and DifferNet's head."""
+        return CometNfSettings(kappa=params.kappa, comet=self, head=params.methods.differnet)
+
+
+class CometNfSettings(Block):
+    """What a CoMet-NF fit reads: kappa is a key of its own in params.yaml, the head is DifferNet's."""
+
+    kappa: float
+    comet: StrategyParams
+    head: FlowHead
+
+
+# ---- CoZAD: on the target's own images (cozad), and on an auxiliary set (cozad-zero) --------------------
 
 
 class ContrastiveParams(Block):
@@ -138,8 +215,14 @@ class ContrastiveParams(Block):
 class CozadParams(CometParams):
     """CoMet's strategy with contrastive learning, and hard filtering for comparison (CoZAD)."""
 
+    group: ClassVar[str] = "confident"
+
     hard_filtering: bool
     contrastive: ContrastiveParams
+
+    def settings(self, params: "Params") -> "CozadSettings":
+        """The strategy with its extra term, kappa and SimpleNet's head."""
+        return CozadSettings(kappa=params.kappa, cozad=self, head=params.methods.simplenet)
 
 
 class CozadSettings(Block):
@@ -150,15 +233,7 @@ class CozadSettings(Block):
     head: SimpleNetHead
 
 
-class CometNfSettings(Block):
-    """What a CoMet-NF fit reads: kappa is a key of its own in params.yaml, the head is DifferNet's."""
-
-    kappa: float
-    comet: StrategyParams
-    head: FlowHead
-
-
-class ZeroShotParams(Block):
+class ZeroShotParams(MethodBlock):
     """What is particular to CoZAD on an auxiliary set; all else is `CozadParams`."""
 
     tasks_by: Literal["random", "category"]
@@ -177,7 +252,22 @@ class TransductiveParams(Block):
 class CozadZeroParams(ZeroShotParams):
     """Method `cozad-zero`, and its transductive variant, on which no fit depends."""
 
+    group: ClassVar[str] = "auxiliary"
+
     transductive: TransductiveParams
+
+    def settings(self, params: "Params") -> "CozadZeroSettings":
+        """All of CoZAD's, and what is particular to an auxiliary set."""
+        cozad, zero = (
+            params.methods.cozad.settings(params),
+            self.model_dump(include=set(ZeroShotParams.model_fields)),
+        )
+        return CozadZeroSettings(**dict(cozad), zero=ZeroShotParams(**zero))
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """With the transductive one, if it is enabled."""
+        return ("", f"/{TRANSDUCTIVE}") if self.transductive.enabled else ("",)
 
 
 class CozadZeroSettings(CozadSettings):
@@ -186,8 +276,13 @@ class CozadZeroSettings(CozadSettings):
     zero: ZeroShotParams
 
 
-class AfTokensParams(Block):
+# ---- AF-CLIP: over any backbone's patches (af-tokens), and over CLIP's tokens (afclip) -------------------
+
+
+class AfTokensParams(MethodBlock):
     """AF-CLIP's adaptor, losses and banks over the backbone's patches (method `af-tokens`)."""
+
+    group: ClassVar[str] = "auxiliary"
 
     shots: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
     adaptor: bool
@@ -205,9 +300,20 @@ class AfTokensParams(Block):
     betas: Annotated[tuple[Fraction, ...], Field(min_length=2, max_length=2)]
     zero_shot_weight: NonNegative
 
+    def settings(self, params: "Params") -> Block:
+        """The fit is the same for all numbers of shots."""
+        return self.model_copy(update={"shots": (0,)})
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """One for each number of shots."""
+        return tuple(variant_name("", shots) for shots in self.shots)
+
 
 class AfClipParams(AfTokensParams):
     """The same on CLIP's tokens, with prompts (methods AF-CLIP and AF-CLIP+)."""
+
+    group: ClassVar[str] = "clip"
 
     prompt_length: Annotated[int, Field(ge=0)]
     prompt_std: Positive
@@ -215,8 +321,56 @@ class AfClipParams(AfTokensParams):
     checkpointing: bool
 
 
-class AfClipSettings(Block):
-    """What an AF-CLIP fit reads. The tower is named by the features' key, and so left out of the fit's."""
+# ---- all of them ----------------------------------------------------------------------------------------
 
-    clip: Annotated[ClipParams, Field(exclude=True)]
+Names = tuple[str, ...]
+
+
+class MethodsParams(Block):
+    """Which methods run, by the group of stages that runs them, and the block of every method."""
+
+    plain: Names
+    confident: Names
+    flow: Names
+    auxiliary: Names
+    clip: Names
+    simplenet: SimpleNetHead
+    patchcore: PatchCoreParams
+    comet_sn: Annotated[CometSnParams, Field(alias="comet-sn")]
+    cozad: CozadParams
+    cozad_zero: Annotated[CozadZeroParams, Field(alias="cozad-zero")]
+    af_tokens: Annotated[AfTokensParams, Field(alias="af-tokens")]
     afclip: AfClipParams
+    differnet: FlowHead
+    comet_nf: Annotated[CometNfParams, Field(alias="comet-nf")]
+
+    @field_validator("plain", "confident", "flow", "auxiliary", "clip")
+    @classmethod
+    def _known(cls, names: Names, info: ValidationInfo) -> Names:
+        allowed = [name for name, block in cls.blocks().items() if block.group == info.field_name]
+        if not set(names) <= set(allowed):
+            raise ValueError(f"should hold {' or '.join(map(repr, allowed))} only")
+        return names
+
+    @classmethod
+    def blocks(cls) -> dict[str, type[MethodBlock]]:
+        """Every method that can be named, and the class of its block."""
+        return {
+            field.alias or name: field.annotation
+            for name, field in cls.model_fields.items()
+            if isinstance(field.annotation, type) and issubclass(field.annotation, MethodBlock)
+        }
+
+    def block(self, method: str) -> MethodBlock:
+        """The block of one method."""
+        return getattr(self, method.replace("-", "_"))
+
+    @property
+    def names(self) -> Names:
+        """Every method that runs, in report order; a variant has a name of its own."""
+        running = (*self.plain, *self.confident, *self.flow, *self.auxiliary, *self.clip)
+        return tuple(name for method in running for name in self.variants(method))
+
+    def variants(self, method: str) -> Names:
+        """The names under which a method's results stand: one for each number of shots, for example."""
+        return tuple(f"{method}{variant}" for variant in self.block(method).variants)

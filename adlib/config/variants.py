@@ -1,8 +1,4 @@
-"""The one schema of params.yaml: every knob, its type and its bounds.
-
-DVC accepts any value for a key (`kappa=abc` included), so every stage reads its parameters through
-`load_params`, which refuses unknown keys, wrong types and out-of-range values before any work is done.
-"""
+"""The names of a method's variants: one for each number of shots, and one that sees all test images."""
 
 TRANSDUCTIVE = "transductive"  # the variant that sees all test images at once
 

@@ -1,10 +1,10 @@
 """`excluded.csv`: images that a person has taken out of training; tracked by git, read by `contaminate`."""
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
-from adlib.base.tables import read_csv, write_csv
+from adlib.base.tables import read_records, write_records
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +19,7 @@ class Excluded:
 
 def read_excluded(path: str | Path, category: str | None = None) -> list[Excluded]:
     """Read the list, of one category or all."""
-    rows = [Excluded(**row) for row in read_csv(path)]
-    return [row for row in rows if category in (None, row.category)]
+    return [row for row in read_records(path, Excluded) if category in (None, row.category)]
 
 
 def add_excluded(path: str | Path, images: Iterable[Excluded]) -> int:
@@ -29,6 +28,5 @@ def add_excluded(path: str | Path, images: Iterable[Excluded]) -> int:
     before = len(rows)
     for row in images:
         rows.setdefault((row.category, row.id), row)
-    ordered = (list(asdict(rows[key]).values()) for key in sorted(rows))
-    write_csv(path, [field.name for field in fields(Excluded)], ordered)
+    write_records(path, (rows[key] for key in sorted(rows)), Excluded)
     return len(rows) - before

@@ -4,12 +4,12 @@ The manifest (identity, path, split) is open to every stage. The labels (anomalo
 mask) are sealed: only `contaminate`, the training on an auxiliary set and `evaluate` may read them.
 """
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, TypeVar
 
 from adlib.base.errors import UserError
-from adlib.base.tables import read_csv, write_csv
+from adlib.base.tables import TableError, read_records, write_records
 
 GOOD = "good"
 Split = Literal["train", "calibration", "test"]
@@ -65,24 +65,26 @@ class Label:
         return self.defect != GOOD
 
 
-def write_rows(path: str | Path, rows: list[Sample] | list[Label], kind: type[Sample] | type[Label]) -> None:
+Row = TypeVar("Row", Sample, Label)
+
+
+def write_rows(path: str | Path, rows: list[Row], kind: type[Row]) -> None:
     """Write samples or labels as CSV, sorted by id: a row's position tells nothing about its label."""
-    ordered = sorted(rows, key=lambda row: row.id)
-    write_csv(path, [f.name for f in fields(kind)], [list(asdict(row).values()) for row in ordered])
+    write_records(path, sorted(rows, key=lambda row: row.id), kind)
 
 
 def read_manifest(path: str | Path) -> list[Sample]:
     """Read a manifest, sorted by id."""
-    return [Sample(row["id"], row["path"], _split(row["split"])) for row in read_csv(path)]
+    return _read(path, Sample)
 
 
 def read_labels(path: str | Path) -> dict[str, Label]:
     """Read sealed labels, keyed by sample id."""
-    return {row["id"]: Label(**row) for row in read_csv(path)}
+    return {label.id: label for label in _read(path, Label)}
 
 
-def _split(text: str) -> Split:
-    for split in get_args(Split):
-        if text == split:
-            return split
-    raise DataError(f"split must be {', '.join(get_args(Split))}, got {text!r}; rerun the fetch stage")
+def _read(path: str | Path, kind: type[Row]) -> list[Row]:
+    try:
+        return read_records(path, kind)
+    except TableError as error:
+        raise DataError(f"{error}; rerun the fetch stage") from None

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from adlib.data.manifest import DataError, Record
+from adlib.data.source import Source
 from adlib.datasets import (
     btad,
     dagm,
@@ -30,12 +31,12 @@ class Layout:
     """Where a dataset lies and how its files become records.
 
     Attributes:
-        root: `(root, version)` of params.yaml to the folder that record paths are relative to.
+        source: `(root, version)` of params.yaml to the folder that record paths are relative to.
         categories: the categories found under that folder, sorted.
         records: every image of a category.
     """
 
-    root: Callable[[str, str], Path]
+    source: Callable[[str, str], Source]
     categories: Callable[[Path], list[str]]
     records: Callable[[Path, str], list[Record]]
 
@@ -48,8 +49,8 @@ _MASKED_FOLDER = Layout(given_root, folder.categories, folder.records_with_masks
 _FOLDER = Layout(given_root, folder.categories, folder.records)
 
 DATASETS = {
-    "elpv": Layout(elpv.root, elpv.categories, elpv.records),
-    "textile": Layout(textile.root, textile.categories, textile.records),
+    "elpv": Layout(elpv.source, elpv.categories, elpv.records),
+    "textile": Layout(textile.source, textile.categories, textile.records),
     "samples": _FOLDER,
     "folder": _FOLDER,
     "globs": Layout(given_root, globs.categories, globs.records),
@@ -76,9 +77,9 @@ DATASETS = {
 }
 
 
-def dataset_root(name: str, root: str, version: str) -> Path:
-    """The folder that the paths of a manifest are relative to."""
-    return DATASETS[name].root(root, version)
+def dataset_source(name: str, root: str, version: str) -> Source:
+    """Where the images of a dataset lie, by the keys of the block `dataset` or `auxiliary`."""
+    return DATASETS[name].source(root, version)
 
 
 def dataset_records(name: str, root: Path, category: str) -> list[Record]:

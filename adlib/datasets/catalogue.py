@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Annotated, NamedTuple
 
 from pydantic import Field, TypeAdapter
-from ruamel.yaml import YAML
 
+from adlib.base.yaml import read_yaml
 from adlib.config.numbers import Block, Count, Sha256
 
 Number = Annotated[int, Field(ge=0)]
@@ -77,5 +77,5 @@ class Benchmark(Block):
 @cache
 def catalogue() -> dict[str, Benchmark]:
     """Every published dataset by its name in params.yaml."""
-    raw = YAML(typ="safe", pure=True).load(Path(__file__).with_name("catalogue.yaml"))
+    raw = read_yaml(Path(__file__).with_name("catalogue.yaml"))
     return TypeAdapter(dict[str, Benchmark]).validate_python(raw, strict=False)

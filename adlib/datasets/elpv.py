@@ -7,14 +7,14 @@ Normal is 0 and anomalous is 1; the ambiguous thirds are left out. No masks, no 
 from pathlib import Path
 
 from adlib.data.manifest import GOOD, DataError, Record
-from adlib.datasets.package import package_folder
+from adlib.data.source import Source
 
 DEFECT = "defective"
 
 
-def root(_root: str, version: str) -> Path:
+def source(_root: str, version: str) -> Source:
     """The data folder of the installed package `elpv-dataset`."""
-    return package_folder("elpv-dataset", "elpv_dataset", version) / "data"
+    return Source("data", f"elpv-dataset=={version}", "elpv_dataset")
 
 
 def categories(root: Path) -> list[str]:

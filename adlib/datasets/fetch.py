@@ -11,16 +11,19 @@ from adlib.config.images import AuxiliaryParams, DatasetParams
 from adlib.data.images import ImageError, read_mask, read_rgb
 from adlib.data.lookalikes import perceptual_hash
 from adlib.data.manifest import DataError, Label, Record, Sample
-from adlib.datasets import dataset_records, dataset_root
+from adlib.data.source import Source
+from adlib.datasets import dataset_records, dataset_source
 
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
     """What `fetch` writes for one category.
 
-    `duplicates` counts the copies that were left out, `hashes` are perceptual ones by sample id.
+    `source` is where they lie, `duplicates` counts the copies that were left out, `hashes` are perceptual
+    ones by sample id.
     """
 
+    source: Source
     samples: list[Sample]
     labels: list[Label]
     duplicates: int
@@ -35,7 +38,8 @@ def fetch(params: DatasetParams, category: str) -> Fetched:
             one file in two splits or with two labels. A target may lack normal images altogether if it has
             masks: zero-shot methods can be measured on its pixels.
     """
-    root = dataset_root(params.name, params.root, params.version)
+    source = dataset_source(params.name, params.root, params.version)
+    root = source.folder
     records = dataset_records(params.name, root, category)
     # Empty files are alike without being duplicates: they are bad files, each of them.
     empty = {record for record in records if not (root / record.path).stat().st_size}
@@ -50,7 +54,7 @@ def fetch(params: DatasetParams, category: str) -> Fetched:
         _check_counts(chosen, category)
     samples = [Sample(id, r.path, r.split) for id, r in chosen if r.split is not None]
     labels = [Label(id, r.defect, r.mask, sha256_file(root / r.mask) if r.mask else "") for id, r in chosen]
-    return Fetched(samples, labels, duplicates, {id: looks[record.path] for id, record in chosen})
+    return Fetched(source, samples, labels, duplicates, {id: looks[record.path] for id, record in chosen})
 
 
 def drop_duplicates(records: Iterable[tuple[str, Record]]) -> tuple[list[tuple[str, Record]], int]:

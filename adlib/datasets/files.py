@@ -7,27 +7,22 @@ from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 from adlib.data.manifest import GOOD, DataError, Record, Split
+from adlib.data.source import Source
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
 
 
-def given_root(root: str, _version: str = "") -> Path:
-    """`dataset.root`, relative to the project's root or absolute. Raises DataError if there is none."""
-    folder = Path(root)
-    if not folder.is_dir():
-        raise DataError(
-            f"dataset.root: no folder {root!r}; name the folder that holds the categories "
-            "(an absolute path for queued and temporary experiments)"
-        )
-    return folder
+def given_root(root: str, _version: str = "") -> Source:
+    """A `Layout.source`: `dataset.root`, relative to the project's root or absolute."""
+    return Source(root)
 
 
-def root_or_below(*tops: str) -> Callable[[str, str], Path]:
-    """A `Layout.root`: `dataset.root`, or the first of the folders `tops` in it, as the archive brings it."""
+def root_or_below(*tops: str) -> Callable[[str, str], Source]:
+    """A `Layout.source`: `dataset.root`, or the first of the folders `tops` in it, as archives bring it."""
 
-    def find(root: str, version: str) -> Path:
-        folder = given_root(root, version)
-        return next((folder / top for top in tops if (folder / top).is_dir()), folder)
+    def find(root: str, _version: str) -> Source:
+        below = (f"{root}/{top}" for top in tops if Path(root, top).is_dir())
+        return Source(next(below, root))
 
     return find
 

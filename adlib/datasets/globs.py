@@ -18,10 +18,9 @@ from pathlib import Path, PurePosixPath
 from typing import Annotated
 
 from pydantic import AfterValidator, Field, RootModel, ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from adlib.base.rng import shuffled
+from adlib.base.yaml import ParamsError, read_yaml
 from adlib.config.numbers import Block, Name
 from adlib.data.manifest import GOOD, DataError, Record
 from adlib.datasets.files import SUFFIXES
@@ -122,13 +121,13 @@ def _check_disjoint(files: dict[str, list[str]], table: Path) -> None:
 
 def _read(root: Path) -> dict[str, Category]:
     file = root / FILE
+    if not file.is_file():
+        raise DataError(f"{file}: missing; `adlib data init {root}` writes one to start from")
     try:
-        raw = YAML(typ="safe", pure=True).load(file)
+        raw = read_yaml(file)
         return Description.model_validate_json(json.dumps(raw, default=str)).root
-    except FileNotFoundError:
-        raise DataError(f"{file}: missing; `adlib data init {root}` writes one to start from") from None
-    except YAMLError as error:
-        raise DataError(f"{file}: not valid YAML: {error}") from None
+    except ParamsError as error:
+        raise DataError(str(error)) from None
     except ValidationError as error:
         lines = [
             f"{file}: {'.'.join(map(str, problem['loc']))}: {problem['msg']}, got {problem['input']!r}"

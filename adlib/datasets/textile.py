@@ -6,15 +6,15 @@
 from pathlib import Path
 
 from adlib.data.manifest import GOOD, Record
-from adlib.datasets.package import package_folder
+from adlib.data.source import Source
 
 CATEGORY = "simulated"
 FOLDERS = {"nominal": GOOD, "local": "local", "global": "global"}
 
 
-def root(_root: str, version: str) -> Path:
+def source(_root: str, version: str) -> Source:
     """The image folder of the installed package `conformal-clip-data`."""
-    return package_folder("conformal-clip-data", "conformal_clip_data", version) / "data" / "textile_images"
+    return Source("data/textile_images", f"conformal-clip-data=={version}", "conformal_clip_data")
 
 
 def categories(root: Path) -> list[str]:

@@ -6,19 +6,16 @@ from pathlib import Path
 import torch
 
 from adlib.base.errors import UserError
-from adlib.config.images import DatasetParams
 from adlib.config.params import Params
-from adlib.data.manifest import Sample
+from adlib.config.workspace import FetchedFiles, Workspace
+from adlib.data.manifest import read_manifest
 from adlib.data.rows import ROWS, Features, FeatureView, join_views, open_features, read_info
-from adlib.datasets import dataset_root
+from adlib.data.source import read_source
 from adlib.embedding.tokens import stream_tokens
 
 
 def open_rows(
-    params: Params,
-    dataset: DatasetParams,
-    folders: Sequence[tuple[Path, Sequence[Sample]]],
-    device: torch.device,
+    params: Params, folders: Sequence[tuple[Path, FetchedFiles]], device: torch.device
 ) -> list[Features]:
     """The features of some categories of one image set.
 
@@ -27,18 +24,17 @@ def open_rows(
 
     Args:
         params: the whole of params.yaml.
-        dataset: the image set's block of it.
-        folders: for each category its folder of features, and its manifest.
+        folders: for each category its folder of features, and what `fetch` wrote.
         device: where tokens are made.
     """
-    streamed = [(folder, samples) for folder, samples in folders if not (folder / ROWS).is_file()]
+    streamed = [(folder, fetched) for folder, fetched in folders if not (folder / ROWS).is_file()]
     if not streamed:
         return [open_features(folder) for folder, _ in folders]
-    root = dataset_root(dataset.name, dataset.root, dataset.version)
     files, starts = [], {}
-    for folder, samples in streamed:
+    for folder, fetched in streamed:
         starts[folder] = len(files)
-        known = {sample.id: sample for sample in samples}
+        root = read_source(fetched.source).folder
+        known = {sample.id: sample for sample in read_manifest(fetched.manifest)}
         files.extend((root, known[id]) for id in read_info(folder).ids)
     rows = stream_tokens(files, params.clip, keep_aspect=params.keep_aspect, device=device)
     return [
@@ -47,11 +43,11 @@ def open_rows(
     ]
 
 
-def open_witnesses(outputs: Path, ids: Mapping[str, Sequence[str]], key: str) -> FeatureView:
+def open_witnesses(workspace: Workspace, ids: Mapping[str, Sequence[str]], key: str) -> FeatureView:
     """The patch features of images that a fit learned from, to compare others with.
 
     Args:
-        outputs: the folder of `features`: the target's, or the auxiliary set's.
+        workspace: the target's, or the auxiliary set's.
         ids: of each category, in the order of the view.
         key: identity of the features that the fit reads.
 
@@ -60,7 +56,7 @@ def open_witnesses(outputs: Path, ids: Mapping[str, Sequence[str]], key: str) ->
     """
     views = []
     for category, chosen in ids.items():
-        folder = outputs / "features" / category
+        folder = workspace.rows("patches", category)
         if not folder.exists():
             raise UserError(f"{folder} is missing; run `dvc repro` in the model's workspace")
         opened = open_features(folder)

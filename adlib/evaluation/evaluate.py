@@ -11,11 +11,12 @@ from adlib.base.files import atomic_directory, write_json
 from adlib.base.progress import say
 from adlib.base.tables import write_csv
 from adlib.config.params import Params
+from adlib.config.workspace import FetchedFiles
 from adlib.data.images import image_size, read_mask, resize_mask
 from adlib.data.leaks import check_disjoint, fair_test
 from adlib.data.manifest import DataError, Label, Sample, read_labels, read_manifest
+from adlib.data.source import read_source
 from adlib.data.splits import TrainingSet, read_splits
-from adlib.datasets import dataset_root
 from adlib.evaluation.gallery import reference_fit, write_gallery
 from adlib.evaluation.maps import pixel_maps
 from adlib.evaluation.metrics import (
@@ -58,7 +59,7 @@ class TestSet:
 def evaluate(
     params: Params,
     category: str,
-    fetched: Path,
+    fetched: FetchedFiles,
     splits: Path,
     fits: Path,
     out: Path,
@@ -67,12 +68,12 @@ def evaluate(
     """Measure every fit of one category and method; `maps` is where those of a flow lie.
 
     Writes `metrics.json` (a list of noise, seed, metric, value; what each threshold promised and met),
-    `images.csv` (a row an image and fit), `defects.csv` (a row a kind of defect and fit) and `gallery.json`
-    (examples for the report).
+    `images.csv` (one row per image and fit), `defects.csv` (one row per kind of defect and fit) and
+    `gallery.json` (examples for the report).
     """
-    samples = {sample.id: sample for sample in read_manifest(fetched / "manifest.csv")}
-    labels = read_labels(fetched / "labels.csv")
-    root = dataset_root(params.dataset.name, params.dataset.root, params.dataset.version)
+    samples = {sample.id: sample for sample in read_manifest(fetched.manifest)}
+    labels = read_labels(fetched.labels)
+    root = read_source(fetched.source).folder
     plan = read_splits(splits)
     test = load_test_set(plan.test, samples, labels, root, params.image_size, params.keep_aspect)
     if test.vanished:
@@ -99,7 +100,6 @@ def evaluate(
             defects.extend(defect_rows(training_set, scores, test))
             rows.extend(image_rows(training_set, scores, samples, labels))
             if training_set is shown:
-                other = params.auxiliary if scores.witnesses else params.dataset
                 write_gallery(
                     temporary / "gallery.json",
                     training_set,
@@ -108,7 +108,7 @@ def evaluate(
                     labels=labels,
                     masks=test.masks,
                     root=root,
-                    witness_root=dataset_root(other.name, other.root, other.version),
+                    witness_root=root if scores.witness_source is None else scores.witness_source.folder,
                     keep_aspect=params.keep_aspect,
                 )
         found = {"features_key": scores.features_key, "weights_sha256": scores.weights_sha256}

@@ -9,17 +9,30 @@ from safetensors.numpy import load_file
 
 from adlib.base.files import read_json
 from adlib.data.manifest import Sample, read_manifest
+from adlib.data.source import Source, read_source
 from adlib.fits.threshold import Threshold
 
 MODEL, SCORES, INFO, TIME = "model.safetensors", "scores.safetensors", "fit.json", "time.json"
 THRESHOLD = "threshold.json"
-NORMALS = "normals.csv"  # of the auxiliary set, as a manifest
+NORMALS, SOURCE = "normals.csv", "source.json"  # of the auxiliary set: a manifest, and where its images lie
 MAPS = "maps.npy"
+# Colours of heat maps run from the median to this quantile of the patch scores of normal images.
+HEAT_SCALE = (0.5, 0.999)
 
 
 def seed_name(seed: int) -> str:
     """The folder of a fit on the auxiliary set: `seed-0`."""
     return f"seed-{seed}"
+
+
+def variants(folder: Path) -> list[str]:
+    """The names under which a method's results stand: its own, and those of the variants in folders below.
+
+    Args:
+        folder: a method's fits of a category, `…/af-tokens`; a variant's lie in `…/af-tokens/shots-4`.
+    """
+    found = {path.parent.parent for path in folder.glob(f"**/{INFO}")}
+    return sorted(path.relative_to(folder.parent).as_posix() for path in found)
 
 
 @dataclass(frozen=True)
@@ -38,12 +51,12 @@ class Suspects:
 
 
 @dataclass(frozen=True)
-class Likest:
+class NearestNormals:
     """What the T test images are like, and how far training would have trusted them.
 
     Attributes:
         nearest: `(T, M)` trusted normal images, as positions in `FitScores.witnesses`, or in
-            `FitScores.train` where there are none, the likest first.
+            `FitScores.train` where there are none, the most alike first.
         distance: `(T, M)` of an image's worst patches to them, in standardised features.
         weight: `(T,)`, CoMet eq. 1.
     """
@@ -73,8 +86,9 @@ class FitScores:
         calibration: ids of the n calibration images.
         calibration_score: `(n,)` image scores.
         threshold: None without calibration images.
-        likest: of the test images; None for methods that doubt none.
+        nearest_normals: of the test images; None for methods that doubt none.
         witnesses: the auxiliary set's normal images, which a zero-shot fit compares with; () for other fits.
+        witness_source: where those images lie; None without any.
     """
 
     test: tuple[str, ...]
@@ -92,8 +106,9 @@ class FitScores:
     calibration: tuple[str, ...] = ()
     calibration_score: np.ndarray | None = None
     threshold: Threshold | None = None
-    likest: Likest | None = None
+    nearest_normals: NearestNormals | None = None
     witnesses: tuple[Sample, ...] = ()
+    witness_source: Source | None = None
 
 
 def load_scores(folder: str | Path) -> FitScores:
@@ -101,7 +116,8 @@ def load_scores(folder: str | Path) -> FitScores:
     arrays, info = load_file(Path(folder) / SCORES), read_json(Path(folder) / INFO)
     examined = [arrays[f"suspect_{n}"] for n in ("images", "patch", "nearest") if f"suspect_{n}" in arrays]
     like = [arrays[f"test_{n}"] for n in ("nearest", "distance", "weight") if f"test_{n}" in arrays]
-    grid, normals = None if info["grid"] is None else tuple(info["grid"]), Path(folder) / NORMALS
+    grid = None if info["grid"] is None else tuple(info["grid"])
+    normals, source = Path(folder) / NORMALS, Path(folder) / SOURCE
     return FitScores(
         tuple(info["test"]),
         arrays["image"],
@@ -118,8 +134,9 @@ def load_scores(folder: str | Path) -> FitScores:
         tuple(info["calibration"]),
         arrays.get("calibration"),
         load_threshold(folder),
-        Likest(*like) if like else None,
+        NearestNormals(*like) if like else None,
         tuple(read_manifest(normals)) if normals.is_file() else (),
+        read_source(source) if source.is_file() else None,
     )
 
 

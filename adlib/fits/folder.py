@@ -1,24 +1,20 @@
-"""Stage `train`: one fit for every training set of a category, and its scores of the test images.
+"""Writing the folder of a fit, and restoring its detector; `adlib.fits.files` names what lies in it."""
 
-Scoring needs no label and belongs to the fit, so evaluation reads scores only. Finished fits are kept in the
-store: an added level or seed trains only itself, and a killed sweep resumes where it was.
-"""
-
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from safetensors.numpy import load_file as load_arrays
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
-from adlib.base.files import write_json
+from adlib.base.files import read_json, write_json
 from adlib.config.images import ThresholdParams
 from adlib.data.rows import FeatureInfo
-from adlib.fits.files import INFO, MODEL, SCORES, THRESHOLD
+from adlib.fits.files import INFO, MODEL, SCORES, THRESHOLD, TIME
 from adlib.fits.threshold import conformal_threshold
 from adlib.learning.methods.contract import Detector
 from adlib.learning.methods.registry import AUXILIARY_METHODS, METHODS
@@ -72,12 +68,16 @@ def write_scores(
 
 def load_detector(folder: str | Path, device: torch.device | str = "cpu") -> Detector:
     """Restore a fitted detector from a fit's folder, with its tensors on `device`."""
-    path = Path(folder) / MODEL
-    with path.open("rb") as file:
-        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-    return (METHODS | AUXILIARY_METHODS)[header["__metadata__"]["method"]].from_state(
-        load_file(path, str(device))
-    )
+    with safe_open(Path(folder) / MODEL, framework="pt", device=str(device)) as file:
+        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return (METHODS | AUXILIARY_METHODS)[file.metadata()["method"]].from_state(state)
+
+
+def take_seconds(folder: Path) -> dict[str, float]:
+    """The seconds that a fit took, taken out of its folder: they are never the same twice, and kept apart."""
+    seconds = read_json(folder / TIME)
+    (folder / TIME).unlink()
+    return seconds
 
 
 def _portable(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -1,8 +1,4 @@
-"""Stage `train`: one fit for every training set of a category, and its scores of the test images.
-
-Scoring needs no label and belongs to the fit, so evaluation reads scores only. Finished fits are kept in the
-store: an added level or seed trains only itself, and a killed sweep resumes where it was.
-"""
+"""What a fitted detector says of images that did not train: their scores, and the normals most like them."""
 
 from collections.abc import Sequence
 
@@ -11,12 +7,10 @@ import torch
 from torch import Tensor
 
 from adlib.data.rows import Features, FeatureView
+from adlib.fits.files import HEAT_SCALE
 from adlib.learning.methods.contract import Detector, image_weights, score_images
 from adlib.learning.methods.image_confidence import ImageConfidence
-from adlib.learning.methods.witnesses import likest
-
-# Colours run from the median to this quantile of the patch scores of normal images.
-HEAT_SCALE = (0.5, 0.999)
+from adlib.learning.methods.witnesses import nearest_normals
 
 
 def calibration_scores(
@@ -42,7 +36,7 @@ def resemblance(
     suspicion: Tensor,
     device: torch.device,
 ) -> dict[str, Tensor]:
-    """What test images are like, and how far training would have trusted them: `adlib.fits.files.Likest`.
+    """What test images are like, and how far training would have trusted them: `fits.files.NearestNormals`.
 
     Args:
         detector: the fit's.
@@ -53,6 +47,6 @@ def resemblance(
         suspicion: `(S,)`; the half of the witnesses with less of it is trusted, all if it is the same.
         device: where to compute.
     """
-    like = likest(patch, images, witnesses, suspicion, device)
+    nearest, distance = nearest_normals(patch, images, witnesses, suspicion, device)
     weights = image_weights(detector, confidence, images, device)
-    return {"test_nearest": like.nearest, "test_distance": like.distance, "test_weight": weights}
+    return {"test_nearest": nearest, "test_distance": distance, "test_weight": weights}

@@ -7,14 +7,14 @@ store: an added level or seed trains only itself, and a killed sweep resumes whe
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from adlib.base.code import code_version
 from adlib.base.device import resolve_device
-from adlib.base.files import atomic_directory, read_json, write_json
+from adlib.base.files import atomic_directory, write_json
 from adlib.base.progress import say
 from adlib.base.store import content_key, stored_folder
 from adlib.config.params import Params
@@ -23,7 +23,7 @@ from adlib.data.rows import INFO as FEATURES_INFO
 from adlib.data.rows import Features, open_features
 from adlib.data.splits import TrainingSet, read_splits
 from adlib.fits.files import TIME
-from adlib.fits.folder import write_model, write_scores, write_threshold
+from adlib.fits.folder import take_seconds, write_model, write_scores, write_threshold
 from adlib.fits.scoring import calibration_scores, resemblance
 from adlib.learning.methods.contract import Fit, score_images
 from adlib.learning.methods.registry import METHODS
@@ -45,7 +45,7 @@ class FitJob:
     @property
     def key(self) -> str:
         """Settings, images, seed, features and code; the noise level itself does not matter."""
-        settings = METHODS[self.method].settings(self.params)
+        settings = self.params.settings(self.method)
         painted = {} if self.painted is None else {"painted": self.painted.info.key}
         return content_key(
             method=self.method,
@@ -66,7 +66,7 @@ class FitJob:
         start = time.perf_counter()
         ids = self.training_set.ids
         fit = method.fit(
-            method.settings(self.params),
+            self.params.settings(self.method),
             self.features.select(ids),
             self.training_set.seed,
             self.device,
@@ -92,9 +92,7 @@ class FitJob:
             suspects = examine(fit.detector, view, fit.suspicion, self.device)
             found |= {
                 "train_suspicion": fit.suspicion,
-                "suspect_images": suspects.images,
-                "suspect_patch": suspects.patch,
-                "suspect_nearest": suspects.nearest,
+                **{f"suspect_{name}": tensor for name, tensor in suspects.items()},
             }
             if fit.confidence is not None:
                 test, rule = self.features.select(self.test), fit.confidence
@@ -120,8 +118,8 @@ def train(
         method: a key of `METHODS`.
         features: folder of the category's features.
         splits: what `contaminate` wrote.
-        out: folder to write; a subfolder a fit, named by noise level and seed.
-        timing: JSON file to write; seconds a fit (apart, as they are never the same twice).
+        out: folder to write; one subfolder per fit, named by noise level and seed.
+        timing: JSON file to write; seconds per fit (apart, as they are never the same twice).
         painted: folder of the painted copies' features; read only if the method's settings ask for them.
 
     Raises:
@@ -130,7 +128,7 @@ def train(
     device = resolve_device(params.device)
     opened, plan = open_features(features), read_splits(splits)
     copies = None
-    if painted is not None and params.methods.painted(method) is not None:
+    if painted is not None and params.methods.block(method).paints is not None:
         if not (painted / FEATURES_INFO).exists():
             raise DataError(
                 f"{painted}: has no painted copies; `dvc repro` with a share of painted defects makes them"
@@ -147,25 +145,12 @@ def train(
             folder = temporary / training_set.name
             folder.mkdir()
             job = FitJob(method, params, opened, training_set, plan.test, device, copies)
-            seconds[training_set.name], taken = stored_fit(job, folder)
+            with stored_folder("fits", job.key, folder) as missing:
+                if missing is not None:
+                    job.run(missing)
+            seconds[training_set.name] = taken = take_seconds(folder)
             # Outside the stored part: another rate or trim refits nothing.
             write_threshold(folder, params.threshold)
-            say(f"{category} {method} {training_set.name}: {len(training_set.ids)} images, fitted {taken}")
+            how = f"in {taken['fit']:.1f} s" if missing else "from the store"
+            say(f"{category} {method} {training_set.name}: {len(training_set.ids)} images, fitted {how}")
     write_json(timing, seconds)
-
-
-class Job(Protocol):
-    """A fit that can be kept: what it depends on, and how it is made."""
-
-    @property
-    def key(self) -> str: ...
-
-    def run(self, folder: Path) -> None: ...
-
-
-def stored_fit(job: Job, folder: Path) -> tuple[dict[str, float], str]:
-    """Fill `folder` with a fit, made or stored; its seconds, which are kept apart, and where it came from."""
-    found = stored_folder("fits", job.key, job.run, folder)
-    seconds = read_json(folder / TIME)
-    (folder / TIME).unlink()
-    return seconds, "from the store" if found else f"in {seconds['fit']:.1f} s"

@@ -16,20 +16,20 @@ from adlib.base.code import code_version
 from adlib.base.device import resolve_device
 from adlib.base.files import atomic_directory, write_json
 from adlib.base.progress import say
-from adlib.base.store import content_key
-from adlib.config.images import DatasetParams
+from adlib.base.store import content_key, stored_folder
 from adlib.config.params import Params
+from adlib.config.workspace import Workspace
 from adlib.data.images import image_size, read_mask, resize_mask
 from adlib.data.manifest import Label, Sample, read_labels, read_manifest, write_rows
 from adlib.data.rows import Features
-from adlib.datasets import dataset_root
+from adlib.data.source import Source, read_source, write_source
 from adlib.embedding.opening import open_rows
-from adlib.fits.files import INFO, NORMALS, TIME, seed_name
-from adlib.fits.folder import write_model
-from adlib.fits.train import stored_fit
+from adlib.embedding.tokens import chosen_blocks, open_clip_tower
+from adlib.fits.files import INFO, NORMALS, SOURCE, TIME, seed_name
+from adlib.fits.folder import take_seconds, write_model
 from adlib.learning.equations.anomaly_clip import patch_mask
 from adlib.learning.methods.contract import AuxiliaryImages
-from adlib.learning.methods.registry import AUXILIARY_METHODS, features_folder
+from adlib.learning.methods.registry import AUXILIARY_METHODS
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ class AuxiliarySource:
     samples: list[Sample]
     labels: dict[str, Label]
     features: Features
+    source: Source
 
     @property
     def identity(self) -> list[tuple[str, bool, str]]:
@@ -51,14 +52,14 @@ class AuxiliarySource:
         """The normal images."""
         return [sample for sample in self.samples if not self.labels[sample.id].anomalous]
 
-    def read(self, dataset: DatasetParams, keep_aspect: bool) -> AuxiliaryImages:
+    def read(self, keep_aspect: bool) -> AuxiliaryImages:
         """Features, labels and masks; masks follow the images into the square frame, then to the patches."""
         ids = [sample.id for sample in self.samples]
         anomalous = np.array([self.labels[id].anomalous for id in ids])
         view, info = self.features.select(ids), self.features.info
         if info.grid is None or not any(self.labels[id].mask for id in ids):
             return AuxiliaryImages(view, anomalous, None)
-        root = dataset_root(dataset.name, dataset.root, dataset.version)
+        root = self.source.folder
         masks = np.zeros((len(ids), info.grid[0] * info.grid[1]), dtype=bool)
         for row, sample in zip(masks, self.samples, strict=True):
             mask = self.labels[sample.id].mask
@@ -85,7 +86,7 @@ class AuxiliaryJob:
         method = AUXILIARY_METHODS[self.method]
         return content_key(
             method=self.method,
-            settings=method.settings(self.params).model_dump(mode="json"),
+            settings=self.params.settings(self.method).model_dump(mode="json"),
             images={category: source.identity for category, source in self.sources.items()},
             features={category: source.features.info.key for category, source in self.sources.items()},
             seed=self.seed,
@@ -93,15 +94,19 @@ class AuxiliaryJob:
             code=code_version(method.fit.__module__, "adlib.learning.equations.anomaly_clip"),
         )
 
+    def _tower(self) -> dict[str, Any]:
+        """The frozen CLIP model behind the tokens, for methods that read those and train prompts."""
+        clip = self.params.clip
+        if AUXILIARY_METHODS[self.method].rows != "tokens":
+            return {}
+        return {"clip": open_clip_tower(clip, self.device), "blocks": len(chosen_blocks(clip))}
+
     def run(self, folder: Path) -> None:
         """Fit, and write model, log, identities and seconds into `folder`."""
         method = AUXILIARY_METHODS[self.method]
-        images = {
-            category: source.read(self.params.auxiliary, self.params.keep_aspect)
-            for category, source in self.sources.items()
-        }
+        images = {category: source.read(self.params.keep_aspect) for category, source in self.sources.items()}
         start = time.perf_counter()
-        fit = method.fit(method.settings(self.params), images, self.seed, self.device)
+        fit = method.fit(self.params.settings(self.method), images, self.seed, self.device, **self._tower())
         seconds = {"fit": time.perf_counter() - start}
         write_model(folder, self.method, fit.detector)
         ids = sorted(sample.id for source in self.sources.values() for sample in source.samples)
@@ -113,45 +118,50 @@ class AuxiliaryJob:
         write_json(folder / TIME, seconds)
 
 
-def train_auxiliary(params: Params, method: str, outputs: Path, out: Path, timing: Path) -> None:
+def train_auxiliary(params: Params, method: str, workspace: Workspace, out: Path, timing: Path) -> None:
     """Fit a method on the auxiliary set, once a seed.
 
     Args:
         params: the whole of params.yaml.
         method: a key of `AUXILIARY_METHODS`.
-        outputs: the auxiliary set's folder of `fetch`, `features` and `clip`.
-        out: folder to write; a subfolder a seed, and the manifest of the set's normal images.
-        timing: JSON file to write; seconds a seed.
+        workspace: the auxiliary set's.
+        out: folder to write; one subfolder per seed, and the manifest of the set's normal images.
+        timing: JSON file to write; seconds per seed.
     """
     device = resolve_device(params.device)
-    sources = open_sources(params, method, outputs, device)
+    sources = open_sources(params, method, workspace, device)
     seconds: dict[str, Any] = {}
     with atomic_directory(out) as temporary:
         # Outside the stored part: paths may change where contents do not.
         normals = [sample for source in sources.values() for sample in source.normals]
         write_rows(temporary / NORMALS, normals, Sample)
+        write_source(temporary / SOURCE, next(iter(sources.values())).source)
         for seed in params.seeds:
             name = seed_name(seed)
             folder = temporary / name
             folder.mkdir()
             job = AuxiliaryJob(method, params, sources, seed, device)
-            seconds[name], taken = stored_fit(job, folder)
+            with stored_folder("fits", job.key, folder) as missing:
+                if missing is not None:
+                    job.run(missing)
+            seconds[name] = taken = take_seconds(folder)
             count = sum(len(source.samples) for source in sources.values())
-            say(f"auxiliary {method} {name}: {count} images, fitted {taken}")
+            how = f"in {taken['fit']:.1f} s" if missing else "from the store"
+            say(f"auxiliary {method} {name}: {count} images, fitted {how}")
     write_json(timing, seconds)
 
 
 def open_sources(
-    params: Params, method: str, outputs: Path, device: torch.device
+    params: Params, method: str, workspace: Workspace, device: torch.device
 ) -> dict[str, AuxiliarySource]:
     """Manifest, labels and the method's kind of features of every auxiliary category."""
-    fetched = {category: outputs / "fetch" / category for category in params.auxiliary.categories}
-    samples = {category: read_manifest(folder / "manifest.csv") for category, folder in fetched.items()}
-    folders = [
-        (features_folder(outputs, category, method), manifest) for category, manifest in samples.items()
-    ]
-    features = open_rows(params, params.auxiliary, folders, device)
+    kind, categories = AUXILIARY_METHODS[method].rows, params.auxiliary.categories
+    fetched = [workspace.fetched(category) for category in categories]
+    folders = [workspace.rows(kind, category, method) for category in categories]
+    features = open_rows(params, list(zip(folders, fetched, strict=True)), device)
     return {
-        category: AuxiliarySource(samples[category], read_labels(folder / "labels.csv"), rows)
-        for (category, folder), rows in zip(fetched.items(), features, strict=True)
+        category: AuxiliarySource(
+            read_manifest(files.manifest), read_labels(files.labels), rows, read_source(files.source)
+        )
+        for category, files, rows in zip(categories, fetched, features, strict=True)
     }

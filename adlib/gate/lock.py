@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
 from adlib.base.errors import UserError
+from adlib.base.yaml import parse_yaml
+from adlib.config.workspace import Workspace
 
+OUTPUTS = Workspace()
 RESULTS = "report/results.csv"
 PARAMS = "params.yaml"
 # The test set follows from the manifest, the labels and these (adlib.data.contaminate); the splits' file also
@@ -21,7 +21,7 @@ PARAMS = "params.yaml"
 SPLIT_KEYS = ("noise.reserve", "noise.overlap", "dataset.split_seed")
 EXCLUDED = "excluded.csv"
 FRAME_KEYS = ("image_size", "keep_aspect")
-SPLIT_CODE = ("adlib/data/contaminate.py", "adlib/base/rng.py")
+SPLIT_CODE = ("adlib/data", "adlib/base")
 
 
 @dataclass(frozen=True)
@@ -79,11 +79,11 @@ class Lock:
             UserError: it is no dvc.lock, or in the middle of a merge.
         """
         try:
-            self._stages: dict[str, Any] = YAML(typ="safe").load(text)["stages"]
+            self._stages: dict[str, Any] = parse_yaml(text, f"dvc.lock of {name}")["stages"]
             self._maker = {
                 out["path"]: stage for stage in self._stages.values() for out in stage.get("outs", [])
             }
-        except (YAMLError, ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise UserError(
                 f"dvc.lock of {name}: not a lock file ({type(error).__name__}); restore it from git, "
                 "or write it anew with `dvc repro`"
@@ -92,9 +92,9 @@ class Lock:
     def protocol(self, category: str, method: str) -> Protocol | None:
         """What an evaluation was made of, or None where the lock does not know it or is in two minds."""
         # A method's variants are evaluated together.
-        evaluate = self._maker.get(f"outputs/evaluation/{category}/{method.partition('/')[0]}")
-        fetch = self._maker.get(f"outputs/fetch/{category}/manifest.csv")
-        splits = f"outputs/contaminate/{category}.json"
+        evaluate = self._maker.get(OUTPUTS.evaluation(category, method.partition("/")[0]).as_posix())
+        fetched, splits = OUTPUTS.fetched(category), OUTPUTS.splits(category).as_posix()
+        fetch = self._maker.get(fetched.manifest.as_posix())
         contaminate = self._maker.get(splits)
         if evaluate is None or contaminate is None:
             return None
@@ -103,8 +103,8 @@ class Lock:
             return None
         sources = _hashes(contaminate, "deps")
         return Protocol(
-            used.get(f"outputs/fetch/{category}/manifest.csv", ""),
-            used.get(f"outputs/fetch/{category}/labels.csv", ""),
+            used.get(fetched.manifest.as_posix(), ""),
+            used.get(fetched.labels.as_posix(), ""),
             used.get(splits, ""),
             tuple(sources.get(path) for path in SPLIT_CODE),
             {

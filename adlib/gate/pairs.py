@@ -10,11 +10,12 @@ from typing import Any, Self
 import numpy as np
 
 from adlib.base.rng import numpy_stream
+from adlib.config.workspace import Workspace
 from adlib.evaluation.metrics import bootstrap_interval, image_metrics
 from adlib.gate.rules import Cell
 from adlib.gate.sides import Side
 from adlib.report.per_image import FitImages, PairedTest, by_fit, paired_test, read_rows
-from adlib.report.results import LEADING, evaluation
+from adlib.report.results import LEADING
 
 DRAWS = 500
 NORMAL_95 = 1.96
@@ -53,22 +54,22 @@ class Scores:
 
     def _fetch(self, category: str, method: str) -> dict[Any, FitImages]:
         try:
-            with self._outputs(category, method) as outputs:
-                return by_fit(read_rows(outputs, category, method))
+            with self._workspace(category, method) as workspace:
+                return by_fit(read_rows(workspace, category, method))
         except (OSError, ValueError, KeyError, *_dvc_errors()):
             return {}
 
     @contextmanager
-    def _outputs(self, category: str, method: str) -> Iterator[Path]:
+    def _workspace(self, category: str, method: str) -> Iterator[Workspace]:
         """A folder that holds the evaluation: the project's own, or a copy out of DVC's cache."""
         if self._side.commit is None:
-            yield self._side.folder / "outputs"
+            yield Workspace(self._side.folder / "outputs")
             return
         with tempfile.TemporaryDirectory() as scratch:
-            file = evaluation(Path("outputs"), category, method) / "images.csv"
+            file = Workspace().evaluation(category, method) / "images.csv"
             (Path(scratch) / file).parent.mkdir(parents=True)
             (Path(scratch) / file).write_bytes(self._cached.read_bytes(file.as_posix()))
-            yield Path(scratch) / "outputs"
+            yield Workspace(Path(scratch) / "outputs")
 
     @cached_property
     def _cached(self) -> Any:

@@ -10,10 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
 from adlib.base.errors import UserError
+from adlib.base.yaml import parse_yaml
 from adlib.config.variants import variant_name
 from adlib.gate.lock import PARAMS, RESULTS, Lock, flatten
 from adlib.gate.rules import Cell
@@ -150,10 +148,10 @@ def read_values(content: bytes, name: str) -> tuple[dict[Cell, dict[int, float]]
 
 
 def _params(content: bytes, name: str) -> dict[str, Any]:
-    try:
-        return flatten(YAML(typ="safe", pure=True).load(content.decode("utf-8")))
-    except (YAMLError, ValueError, AttributeError) as error:
-        raise UserError(f"params.yaml of {name}: not valid YAML: {error}") from None
+    found = parse_yaml(content, f"params.yaml of {name}")
+    if not isinstance(found, dict):
+        raise UserError(f"params.yaml of {name}: must hold keys and values, got {type(found).__name__}")
+    return flatten(found)
 
 
 def _file_reader(folder: Path) -> Reader:

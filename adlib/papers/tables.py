@@ -16,10 +16,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-
 from adlib.base.errors import UserError
 from adlib.base.tables import read_csv
+from adlib.base.yaml import read_yaml
 
 FOLDER = Path(__file__).parent
 PAPERS = {
@@ -102,7 +101,7 @@ def named_setting(name: str) -> dict[str, Any]:
     Raises:
         UserError: there is no such setting; the message lists them.
     """
-    known = YAML(typ="safe", pure=True).load(FOLDER / "settings.yaml")
+    known = read_yaml(FOLDER / "settings.yaml")
     if name not in known:
         raise UserError(f"no setting is called {name!r}; there are {', '.join(known)}")
     return dict(known[name])

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from adlib.base.files import read_json, write_text
 from adlib.config.params import Params
+from adlib.config.workspace import Workspace
 from adlib.data.splits import read_splits
 from adlib.report.comparison import charts, tables
 from adlib.report.curves import Drawn, draw
@@ -18,7 +19,6 @@ from adlib.report.reported import protocols, reported_rows
 from adlib.report.results import (
     METRIC_NAMES,
     Results,
-    evaluation,
     noise_key,
     read_results,
     require,
@@ -28,23 +28,23 @@ from adlib.report.templates import environment
 from adlib.report.verdict import signed, verdict
 
 
-def write_report(params: Params, outputs: Path, folder: Path, params_file: Path) -> None:
+def write_report(params: Params, workspace: Workspace, folder: Path, params_file: Path) -> None:
     """Write `results.csv`, `summary.json`, `triage.csv` and `index.html` into `folder`.
 
     Args:
         params: the whole of params.yaml; it alone decides which outputs are read.
-        outputs: the folder of the other stages' outputs.
+        workspace: the other stages' outputs.
         folder: where to write.
         params_file: params.yaml itself, to be shown.
 
     Raises:
         UserError: an output that params.yaml asks for is missing.
     """
-    results = read_results(params, outputs)
+    results = read_results(params, workspace)
     cells = [(category, method) for category in results.categories for method in results.methods]
-    rows = {cell: read_rows(outputs, *cell) for cell in cells}
+    rows = {cell: read_rows(workspace, *cell) for cell in cells}
     page = render(
-        params, results, {cell: by_fit(found) for cell, found in rows.items()}, outputs, params_file
+        params, results, {cell: by_fit(found) for cell, found in rows.items()}, workspace, params_file
     )
     write_results(folder, results)
     ranked = (rank(*cell, found) for cell, found in rows.items())
@@ -52,13 +52,13 @@ def write_report(params: Params, outputs: Path, folder: Path, params_file: Path)
     write_text(folder / "index.html", page)
 
 
-def render(params: Params, results: Results, images: Images, outputs: Path, params_file: Path) -> str:
+def render(params: Params, results: Results, images: Images, workspace: Workspace, params_file: Path) -> str:
     """The page: one HTML file without a script, a font or a link to anything outside it."""
     cells = list(images)
-    splits = {c: read_splits(require(outputs / "contaminate" / f"{c}.json")) for c in results.categories}
-    galleries = {cell: read_json(require(evaluation(outputs, *cell) / "gallery.json")) for cell in cells}
-    operating = operating_rows(results, outputs)
-    timings = timing_rows(results, outputs, splits)
+    splits = {c: read_splits(require(workspace.splits(c))) for c in results.categories}
+    galleries = {cell: read_json(require(workspace.evaluation(*cell) / "gallery.json")) for cell in cells}
+    operating = operating_rows(results, workspace)
+    timings = timing_rows(results, workspace, splits)
     paired = paired_rows(results, images)
     recorded = sorted({row.device for row in timings if row.device})
     device = ", ".join(recorded) or f"{params.device} (as configured)"
@@ -84,15 +84,15 @@ def render(params: Params, results: Results, images: Images, outputs: Path, para
             operating=operating,
             reported=reported_rows(results, protocols(params)),
             few_shot=few_shot_tables(results),
-            defects=defect_rows(results, outputs),
-            lookalikes=lookalikes(results, outputs),
+            defects=defect_rows(results, workspace),
+            lookalikes=lookalikes(results, workspace),
             galleries=galleries,
             colour_bar=colour_bar(),
             weights=weight_rows(results, images),
             weighted=[cell for cell in cells if galleries[cell]["groups"]["suspects"]],
             timings=timings,
             software=software(params_file.resolve().parent, device),
-            data=data_rows(params, outputs),
+            data=data_rows(params, workspace),
             params_text=params_file.read_text(encoding="utf-8"),
         )
     )

@@ -8,6 +8,7 @@ import numpy as np
 from markupsafe import Markup
 
 from adlib.base.files import read_json
+from adlib.config.workspace import Workspace
 from adlib.data.splits import Splits
 from adlib.evaluation.pictures import heat_colours
 from adlib.report import chart as svg
@@ -132,7 +133,7 @@ class Timing:
     device: str
 
 
-def timing_rows(results: Results, outputs: Path, splits: Mapping[str, Splits]) -> list[Timing]:
+def timing_rows(results: Results, workspace: Workspace, splits: Mapping[str, Splits]) -> list[Timing]:
     """How long fits and scoring took, for the fits that params.yaml names."""
     rows = []
     for category in results.categories:
@@ -140,7 +141,7 @@ def timing_rows(results: Results, outputs: Path, splits: Mapping[str, Splits]) -
         wanted = [s for s in plan.training_sets if s.noise in results.levels and s.seed in results.seeds]
         for method in results.methods:
             name, _, variant = method.partition("/")
-            seconds = read_json(require(outputs / "timing" / category / f"{name}.json"))
+            seconds = read_json(require(workspace.timing(name, category)))
             fits = [seconds[Path(variant, training_set.name).as_posix()] for training_set in wanted]
             fit, score = (float(np.mean([f[part] for f in fits])) for part in ("fit", "score"))
             devices = sorted({f["device"] for f in fits if "device" in f})

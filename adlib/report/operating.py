@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from adlib.base.files import read_json
 from adlib.base.tables import read_csv
-from adlib.report.results import Results, evaluation, noise_key, require
+from adlib.config.workspace import Workspace
+from adlib.report.results import Results, noise_key, require
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,11 @@ class Operating:
     anomalies: int
 
 
-def operating_rows(results: Results, outputs: Path) -> list[Operating]:
+def operating_rows(results: Results, workspace: Workspace) -> list[Operating]:
     """Every method's threshold at the lowest and the highest noise level; [] without calibration images."""
     rows = []
     for category, method, level in _ends(results):
-        found = read_json(require(evaluation(outputs, category, method) / "metrics.json")).get(
+        found = read_json(require(workspace.evaluation(category, method) / "metrics.json")).get(
             "thresholds", []
         )
         fits = [
@@ -73,7 +73,7 @@ class Defect:
     auroc: dict[str, float]
 
 
-def defect_rows(results: Results, outputs: Path) -> list[Defect]:
+def defect_rows(results: Results, workspace: Workspace) -> list[Defect]:
     """Kinds of defect at the highest noise level, for categories that have several."""
     level = noise_key(max(results.levels))
     rows = []
@@ -81,7 +81,7 @@ def defect_rows(results: Results, outputs: Path) -> list[Defect]:
         values: dict[str, dict[str, list[float]]] = {}
         images: dict[str, int] = {}
         for method in results.methods:
-            for row in read_csv(require(evaluation(outputs, category, method) / "defects.csv")):
+            for row in read_csv(require(workspace.evaluation(category, method) / "defects.csv")):
                 if row["noise"] == level and int(row["seed"]) in results.seeds:
                     found = values.setdefault(row["defect"], {})
                     found.setdefault(method, []).append(float(row["image_auroc"]))
@@ -94,9 +94,9 @@ def defect_rows(results: Results, outputs: Path) -> list[Defect]:
     return rows
 
 
-def lookalikes(results: Results, outputs: Path) -> dict[str, list[dict[str, Any]]]:
-    """Pairs of images that look alike across the split, by category, the likest first."""
-    found = {c: read_json(require(outputs / "audit" / f"{c}.json"))["pairs"] for c in results.categories}
+def lookalikes(results: Results, workspace: Workspace) -> dict[str, list[dict[str, Any]]]:
+    """Pairs of images that look alike across the split, by category, the most alike first."""
+    found = {c: read_json(require(workspace.lookalikes(c)))["pairs"] for c in results.categories}
     return {c: sorted(pairs, key=lambda pair: pair["distance"]) for c, pairs in found.items() if pairs}
 
 

@@ -4,13 +4,13 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from adlib.base.tables import read_csv
+from adlib.config.workspace import Workspace
 from adlib.evaluation.metrics import auroc, delong_test
-from adlib.report.results import evaluation, require
+from adlib.report.results import require
 
 # (noise as written in images.csv, seed)
 FitName = tuple[str, int]
@@ -37,9 +37,9 @@ class FitImages:
     suspicion: np.ndarray | None
 
 
-def read_rows(outputs: Path, category: str, method: str) -> list[dict[str, str]]:
+def read_rows(workspace: Workspace, category: str, method: str) -> list[dict[str, str]]:
     """The rows of images.csv of a category and method."""
-    return read_csv(require(evaluation(outputs, category, method) / "images.csv"))
+    return read_csv(require(workspace.evaluation(category, method) / "images.csv"))
 
 
 def by_fit(rows: Iterable[dict[str, str]]) -> dict[FitName, FitImages]:

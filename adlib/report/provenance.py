@@ -10,7 +10,8 @@ from pathlib import Path
 import adlib
 from adlib.base.files import read_json
 from adlib.config.params import Params
-from adlib.report.results import evaluation, require
+from adlib.config.workspace import Workspace
+from adlib.report.results import require
 
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "scikit-learn", "pillow", "dvc")
 UNKNOWN = "unknown"
@@ -51,15 +52,15 @@ def software(folder: Path, device: str) -> list[tuple[str, str]]:
     ]
 
 
-def data_rows(params: Params, outputs: Path) -> list[tuple[str, str, str, str, str]]:
+def data_rows(params: Params, workspace: Workspace) -> list[tuple[str, str, str, str, str]]:
     """A row a category: its name, splits' sha256, backbone weights' sha256, feature key, vanished masks.
 
     The splits hold the sha256 of every image file that was trained on or tested: their hash covers the data.
     """
     rows = []
     for category in params.dataset.categories:
-        splits = require(outputs / "contaminate" / f"{category}.json")
-        metrics = read_json(require(evaluation(outputs, category, params.methods.names[0]) / "metrics.json"))
+        splits = require(workspace.splits(category))
+        metrics = read_json(require(workspace.evaluation(category, params.methods.names[0]) / "metrics.json"))
         rows.append((
             category,
             hashlib.sha256(splits.read_bytes()).hexdigest(),

@@ -1,11 +1,11 @@
 """`triage.csv`: the training images of every fit that doubts some, ranked by suspicion."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 from adlib.base.errors import UserError
-from adlib.base.tables import read_csv, write_csv
+from adlib.base.tables import read_records, write_records
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ def rank(category: str, method: str, rows: Iterable[Mapping[str, str]]) -> list[
 
 def write_triage(path: str | Path, suspects: Iterable[Suspect]) -> None:
     """Write triage.csv."""
-    write_csv(path, [field.name for field in fields(Suspect)], map(_row, suspects))
+    write_records(path, suspects, Suspect, floats=".6g")
 
 
 def read_triage(path: str | Path) -> list[Suspect]:
@@ -59,14 +59,4 @@ def read_triage(path: str | Path) -> list[Suspect]:
     """
     if not Path(path).is_file():
         raise UserError(f"{path}: no such file; run `dvc repro` first")
-    return [
-        Suspect(
-            row["category"], row["method"], row["noise"], row["seed"], int(row["rank"]), row["id"],
-            row["path"], float(row["suspicion"]), float(row["weight"]), float(row["score"]),
-        )
-        for row in read_csv(path)
-    ]  # fmt: skip
-
-
-def _row(suspect: Suspect) -> list[object]:
-    return [f"{value:.6g}" if isinstance(value, float) else value for value in asdict(suspect).values()]
+    return read_records(path, Suspect)

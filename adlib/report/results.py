@@ -12,6 +12,7 @@ from adlib.base.files import read_json, write_json
 from adlib.base.tables import write_csv
 from adlib.config.params import Params
 from adlib.config.variants import split_variant
+from adlib.config.workspace import Workspace
 
 HEADER = ("dataset", "category", "method", "noise", "seed", "metric", "value")
 FEW_SHOT_HEADER = ("dataset", "category", "method", "shots", "noise", "seed", "metric", "value")
@@ -120,7 +121,7 @@ def noise_key(level: float) -> str:
     return f"{level:g}"
 
 
-def read_results(params: Params, outputs: Path) -> Results:
+def read_results(params: Params, workspace: Workspace) -> Results:
     """Collect the evaluations that params.yaml names; whatever else lies in `outputs` is not looked at.
 
     Raises:
@@ -129,7 +130,7 @@ def read_results(params: Params, outputs: Path) -> Results:
     categories, methods = params.dataset.categories, params.methods.names
     levels, seeds = params.noise.levels, params.seeds
     fits = {
-        (c, m): _read_fits(outputs, category, method)
+        (c, m): _read_fits(workspace, category, method)
         for c, category in enumerate(categories)
         for m, method in enumerate(methods)
     }
@@ -141,16 +142,11 @@ def read_results(params: Params, outputs: Path) -> Results:
         fit = fits[c, m].get((noise_key(levels[n]), seeds[s]))
         if fit is None:
             raise UserError(
-                f"{evaluation(outputs, categories[c], methods[m]) / 'metrics.json'}: nothing at noise "
+                f"{workspace.evaluation(categories[c], methods[m]) / 'metrics.json'}: nothing at noise "
                 f"{noise_key(levels[n])}, seed {seeds[s]}, which params.yaml names; run `dvc repro`"
             )
         values[c, m, n, s] = [fit.get(metric, np.nan) for metric in metrics]
     return Results(params.dataset.name, categories, methods, levels, seeds, metrics, values)
-
-
-def evaluation(outputs: Path, category: str, method: str) -> Path:
-    """The folder that `evaluate` writes for a category and method."""
-    return outputs / "evaluation" / category / method
 
 
 def require(path: Path) -> Path:
@@ -164,10 +160,10 @@ def require(path: Path) -> Path:
     return path
 
 
-def _read_fits(outputs: Path, category: str, method: str) -> dict[tuple[str, int], dict[str, float]]:
+def _read_fits(workspace: Workspace, category: str, method: str) -> dict[tuple[str, int], dict[str, float]]:
     """`{(noise, seed): {metric: value}}` of a category and method."""
     fits: dict[tuple[str, int], dict[str, float]] = {}
-    for entry in read_json(require(evaluation(outputs, category, method) / "metrics.json"))["metrics"]:
+    for entry in read_json(require(workspace.evaluation(category, method) / "metrics.json"))["metrics"]:
         fit = fits.setdefault((noise_key(entry["noise"]), entry["seed"]), {})
         fit[entry["metric"]] = entry["value"]
     return fits

@@ -4,9 +4,9 @@
 and, for every defective picture, `OUT/<texture>/ground_truth/<defect>/NNN_mask.png` (0/255). A mask marks
 the pixels that differ from the same picture without its defect, no more and no fewer.
 
-The same seed gives the same bytes on every machine, because of three things: the random numbers are PCG64's
-raw stream under a SHA-256 seed; the pictures use exactly rounded arithmetic only (see `textures`); and the
-PNG files are packed by `png`, not by a compression library.
+The same seed gives the same pixels on every machine, because of two things: the random numbers are PCG64's
+raw stream under a SHA-256 seed, and the pictures use exactly rounded arithmetic only (see `textures`). Pillow
+packs the PNG files, whose bytes may differ between its versions: the committed set stays as it is.
 """
 
 import argparse
@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from adlib.base.files import atomic_directory
 from adlib.base.rng import stream_seed
 from adlib.samples.defects import DEFECT_RAMPS, DEFECTS, UNTINTED
-from adlib.samples.png import encode_png
 from adlib.samples.textures import TEXTURES, Draws, Ramp, Scene
 
 GOOD = "good"
@@ -34,7 +34,7 @@ any photograph.
 
 Licence: CC0 1.0 (public domain), https://creativecommons.org/publicdomain/zero/1.0/
 
-To draw them again, byte for byte: `python -m adlib.samples.generate samples`
+To draw them again, pixel for pixel: `python -m adlib.samples.generate samples`
 """
 
 
@@ -89,10 +89,12 @@ def generate(root: str | Path, seed: int = 0) -> None:
         (folder / "README.md").write_bytes(README.encode())
         for item in items():
             flawed, clean, palette = _draw(item, seed)
-            _write(folder / item.image_path, encode_png(flawed, palette))
+            picture = Image.fromarray(flawed)
+            picture.putpalette(palette.tobytes())
+            _save(picture, folder / item.image_path)
             if item.mask_path:
                 changed = (palette[flawed] != palette[clean]).any(axis=2)
-                _write(folder / item.mask_path, encode_png(changed.astype(np.uint8) * 255))
+                _save(Image.fromarray(changed.astype(np.uint8) * 255), folder / item.mask_path)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -160,9 +162,9 @@ def _refuse_foreign_files(root: Path) -> None:
         )
 
 
-def _write(path: Path, data: bytes) -> None:
+def _save(picture: Image.Image, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
+    picture.save(path)
 
 
 if __name__ == "__main__":

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 
 SIZE = 256
-# Strength in tone, and thickness and length in pixels, of the streaks of brushed steel.
-BRUSH = ((0.050, 1.1, 60.0), (0.035, 2.2, 150.0), (0.030, 6.0, 260.0), (0.020, 1.0, 9.0))
 ROWS, COLUMNS = np.meshgrid(
     np.arange(SIZE, dtype=np.float64), np.arange(SIZE, dtype=np.float64), indexing="ij"
 )
@@ -150,7 +148,7 @@ def brushed(draws: Draws) -> Scene:
     rows = ROWS + slope * COLUMNS
     scale = draws.uniform(0.85, 1.2)
     streaks = np.zeros((SIZE, SIZE))
-    for strength, thickness, length in (
+    for strength, thickness, length in (  # in tone; in pixels
         (0.050, 1.1, 60.0),
         (0.035, 2.2, 150.0),
         (0.030, 6.0, 260.0),

@@ -1,7 +1,7 @@
 """Unpacking archives that somebody else made: nothing outside the target, no links, no bombs, all or nothing.
 
-Sizes are checked both as declared and as they come out. The target appears under its name only when it is
-complete.
+`zipfile` and `tarfile` (with its filter for data) write the files. Here lies what they let pass: bombs, links
+within, names that they would mend. The target appears under its name only when it is complete.
 """
 
 import lzma
@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO, Literal
+from typing import NamedTuple
 
 from adlib.base.errors import UserError
 from adlib.base.files import atomic_directory
@@ -64,23 +64,24 @@ class _Budget:
     bytes: int
     files: int
 
-    def check(self, size: int) -> None:
-        """Refuse a member of this declared size, before a byte of it is unpacked."""
-        if size > self.bytes or self.files < 1:
+    def spend(self, size: int) -> None:
+        """Count a file of this declared size before it is unpacked; no more than that ever comes out."""
+        self.bytes -= size
+        self.files -= 1
+        if self.bytes < 0 or self.files < 0:
             raise ArchiveError(
                 f"{self.archive}: unpacks to far more than an archive of its size should (a bomb?); "
                 "unpack it by hand if you trust it"
             )
 
 
-@dataclass(frozen=True, slots=True)
-class _Member:
-    """An entry of an archive; `kind` is neither for links and devices."""
+class _Member(NamedTuple):
+    """An entry of an archive that is no folder, and what writes it below a folder."""
 
     name: str
-    kind: Literal["file", "folder", "neither"]
+    is_file: bool
     size: int
-    open: Callable[[], IO[bytes]]
+    extract: Callable[[Path], object]
 
 
 def is_archive(path: Path) -> bool:
@@ -119,29 +120,16 @@ def _unpack_inner(folder: Path, budget: _Budget) -> None:
 
 def _unpack(archive: Path, folder: Path, budget: _Budget) -> None:
     with _members(archive) as members:
-        for member in members:
-            path = folder / safe_path(member.name, archive)
-            if member.kind == "neither":
-                raise ArchiveError(
-                    f"{archive}: {member.name!r} is a link or a device; only files are unpacked"
-                )
-            if member.kind == "file":
-                budget.check(member.size)
-                _check_disk(archive, folder, member.size)
-                _write(member, path, budget)
-
-
-def _write(member: _Member, path: Path, budget: _Budget) -> None:
-    if path.exists():
-        raise ArchiveError(f"{budget.archive}: holds {member.name!r} twice; unpack it by hand")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    budget.files -= 1
-    with member.open() as stream, path.open("xb") as sink:
-        while chunk := stream.read(CHUNK):
-            # Counted again: what an archive declares need not be what comes out of it.
-            budget.check(len(chunk))
-            budget.bytes -= len(chunk)
-            sink.write(chunk)
+        for name, is_file, size, extract in members:
+            # zipfile and tarfile mend unsafe names and overwrite what is there; both would change a dataset.
+            path = folder / safe_path(name, archive)
+            if not is_file:
+                raise ArchiveError(f"{archive}: {name!r} is a link or a device; only files are unpacked")
+            budget.spend(size)
+            _check_disk(archive, folder, size)
+            if path.exists():
+                raise ArchiveError(f"{archive}: holds {name!r} twice; unpack it by hand")
+            extract(folder)
 
 
 @contextmanager
@@ -166,34 +154,24 @@ def _members(archive: Path) -> Iterator[Iterator[_Member]]:
 
 def _zip_members(opened: zipfile.ZipFile) -> Iterator[_Member]:
     for info in opened.infolist():
-        mode = stat.S_IFMT(info.external_attr >> 16)
-        special = mode not in (0, stat.S_IFREG, stat.S_IFDIR)
-        kind = "neither" if special else "folder" if info.is_dir() else "file"
-        # The name as stored: `filename` ends at a zero byte.
-        yield _Member(info.orig_filename, kind, info.file_size, partial(opened.open, info))
+        if not info.is_dir():
+            is_file = stat.S_IFMT(info.external_attr >> 16) in (0, stat.S_IFREG)
+            # The name as stored: `filename` ends at a zero byte.
+            yield _Member(info.orig_filename, is_file, info.file_size, partial(opened.extract, info))
 
 
 def _tar_members(opened: tarfile.TarFile) -> Iterator[_Member]:
     for info in opened:
-        kind = "file" if info.isreg() else "folder" if info.isdir() else "neither"
-        yield _Member(info.name, kind, info.size, partial(_extract, opened, info))
-    _check_end(opened)
-
-
-def _check_end(opened: tarfile.TarFile) -> None:
-    """A tar cut between two members looks complete to tarfile; only its closing block of zeros is missing."""
+        if not info.isdir():
+            # The filter refuses devices, and links that lead out; a set has no use for links within either.
+            extract = partial(opened.extract, info, filter="data")
+            yield _Member(info.name, info.isreg(), info.size, extract)
+    # A tar cut between two members looks complete to tarfile; only its closing block of zeros is missing.
     assert opened.fileobj is not None
     opened.fileobj.seek(opened.offset)
     if opened.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
         raise tarfile.ReadError("it ends too early")
     opened.fileobj.read(CHUNK)  # to the end of the padding, where the checksum of a packed file is
-
-
-def _extract(opened: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
-    stream = opened.extractfile(info)
-    if stream is None:  # only for what is no file
-        raise tarfile.TarError(f"{info.name} has no content")
-    return stream
 
 
 def safe_path(name: str, archive: Path) -> PurePosixPath:

@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 from adlib.base.files import sha256_file
 from adlib.base.progress import say
 from adlib.data.manifest import DataError
-from adlib.datasets import DATASETS, dataset_root
+from adlib.datasets import DATASETS, dataset_source
 from adlib.datasets.catalogue import Archive, Benchmark
 from adlib.supply.archives import unpack
 from adlib.supply.downloads import DownloadError, download
@@ -44,7 +44,7 @@ def obtain(
         DownloadError, ArchiveError: no address brought the archive, or it cannot be unpacked.
     """
     if benchmark.package:
-        return dataset_root(name, str(target), benchmark.package.partition("==")[2])
+        return dataset_source(name, str(target), benchmark.package.partition("==")[2]).folder
     if target.is_dir() and any(target.iterdir()):
         return _recognised(name, target)
     if target.exists():
@@ -74,7 +74,7 @@ def obtain(
 
 def _recognised(name: str, target: Path) -> Path:
     """The folder, if it holds categories of this set. Raises DataError."""
-    if not DATASETS[name].categories(dataset_root(name, str(target), "")):
+    if not DATASETS[name].categories(dataset_source(name, str(target), "").folder):
         raise DataError(
             f"{target}: holds files, but no category of {name}; name the folder inside it that does, or "
             "another one to fetch to (docs/datasets.md has the layouts)"

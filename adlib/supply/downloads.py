@@ -1,13 +1,12 @@
 """Downloads that survive a bad line: resumed, retried, from mirrors, and kept only with the right checksum.
 
-`pooch` names, checks and moves the file; the transfer itself is `Transfer`, as pooch does not resume.
+`pooch` names, checks and moves the file, and urllib3's `Retry` counts attempts and waits between them. The
+transfer itself is `Transfer`, as neither goes on with a file that was cut.
 """
 
-import email.utils
 import errno
 import shutil
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
@@ -15,6 +14,8 @@ from typing import IO, Any, cast
 import pooch
 import requests
 from requests.exceptions import ChunkedEncodingError, ConnectionError, RequestException, SSLError, Timeout
+from urllib3.exceptions import InvalidHeader, MaxRetryError
+from urllib3.util.retry import Retry
 
 from adlib.base.errors import UserError
 from adlib.base.files import read_json, sha256_file, write_json
@@ -22,7 +23,16 @@ from adlib.base.progress import say, transfer
 
 CHUNK = 1 << 15  # what a cut loses at most
 PASSING = (ConnectionError, Timeout, ChunkedEncodingError)
-BUSY = frozenset({408, 429, 500, 502, 503, 504})
+# Transfers in a row that bring nothing new before an address is given up, and the waits between them.
+RETRIES = Retry(
+    total=4,
+    status_forcelist=(408, 429, 500, 502, 503, 504),
+    backoff_factor=1,
+    backoff_max=120,
+    backoff_jitter=0.5,
+    retry_after_max=120,
+)
+SILENCE = 30.0
 
 
 class DownloadError(UserError):
@@ -30,28 +40,11 @@ class DownloadError(UserError):
 
 
 class _CutError(Exception):
-    """The transfer may go on later; `wait` is what the server asked for, in seconds."""
+    """The transfer may go on later; `answer` may say when."""
 
-    def __init__(self, reason: str, wait: float | None = None) -> None:
+    def __init__(self, reason: str, answer: requests.Response | None = None) -> None:
         super().__init__(reason)
-        self.wait = wait
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How long to go on trying.
-
-    Attributes:
-        attempts: transfers in a row that bring nothing new before an address is given up.
-        backoff: seconds before the second attempt, doubled each time.
-        longest: the longest wait, also when the server asks for more.
-        timeout: seconds without a byte after which a transfer counts as cut.
-    """
-
-    attempts: int = 5
-    backoff: float = 1.0
-    longest: float = 120.0
-    timeout: float = 30.0
+        self.answer = answer
 
 
 @dataclass(frozen=True)
@@ -61,28 +54,32 @@ class Transfer:
     Attributes:
         part: where the unfinished file waits for the next attempt; beside it, with the suffix `.tag`, the
             server's tag of that version, so that the pieces of two versions never meet.
+        retries: how often to try, and how long to wait, while nothing new comes.
+        silence: seconds without a byte after which a transfer counts as cut.
     """
 
     part: Path
-    patience: Patience = Patience()
-    sleep: Callable[[float], None] = time.sleep
+    retries: Retry = RETRIES
+    silence: float = SILENCE
 
     def __call__(self, url: str, output_file: str | IO, _pooch: object = None) -> None:
         """Bring `url` to the path `output_file`. Raises DownloadError."""
-        failures = 0
+        retries = self.retries
         while True:
             before = self._size()
             try:
                 self._attempt(url)
                 break
             except _CutError as cut:
-                failures = 1 if self._size() > before else failures + 1
-                if failures >= self.patience.attempts:
-                    raise DownloadError(f"{url}: {cut}; given up after {failures} attempts") from cut
-                wait = self.patience.backoff * 2 ** (failures - 1) if cut.wait is None else cut.wait
-                wait = min(wait, self.patience.longest)
-                say(f"{url}: {cut}; again in {wait:g} s")
-                self.sleep(wait)
+                if self._size() > before:  # it goes on, if slowly: `Retry` itself never starts over
+                    retries = self.retries
+                try:
+                    retries = retries.increment("GET", url, error=cut)
+                except MaxRetryError:
+                    attempts = len(retries.history) + 1
+                    raise DownloadError(f"{url}: {cut}; given up after {attempts} attempts") from cut
+                say(f"{url}: {cut}; trying again")
+                _wait(retries, cut.answer)
         shutil.move(self.part, str(output_file))
         self._tag.unlink(missing_ok=True)
 
@@ -99,7 +96,7 @@ class Transfer:
         if have:
             headers |= {"Range": f"bytes={have}-", "If-Range": self._tag.read_text(encoding="utf-8")}
         try:
-            with requests.get(url, headers=headers, stream=True, timeout=self.patience.timeout) as answer:
+            with requests.get(url, headers=headers, stream=True, timeout=self.silence) as answer:
                 self._receive(answer, have)
         except SSLError as error:
             raise DownloadError(f"{url}: {_reason(error)}; fetch it with a browser") from error
@@ -115,8 +112,8 @@ class Transfer:
             ) from None
 
     def _receive(self, answer: requests.Response, have: int) -> None:
-        if answer.status_code in BUSY:
-            raise _CutError(f"the server answers {answer.status_code}", retry_after(answer.headers))
+        if self.retries.is_retry("GET", answer.status_code):
+            raise _CutError(f"the server answers {answer.status_code}", answer)
         if answer.status_code == 416:  # the part is longer than the file: another version
             self.part.unlink(missing_ok=True)
             raise _CutError("the file on the server has changed")
@@ -158,8 +155,8 @@ def download(
     *,
     pins: Path,
     prefix: str = "",
-    patience: Patience = Patience(),
-    sleep: Callable[[float], None] = time.sleep,
+    retries: Retry = RETRIES,
+    silence: float = SILENCE,
 ) -> Path:
     """Bring a file from the first of `urls` that has it.
 
@@ -184,7 +181,7 @@ def download(
                 known_hash=f"sha256:{known}" if known else None,
                 fname=target.name,
                 path=target.parent,
-                downloader=cast(Any, Transfer(part, patience, sleep)),
+                downloader=cast(Any, Transfer(part, retries, silence)),
             )
         except DownloadError as error:
             failures.append(str(error))
@@ -209,15 +206,12 @@ def pinned(pins: Path) -> dict[str, str]:
     return read_json(pins) if pins.exists() else {}
 
 
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """What `Retry-After` asks for in seconds, given as such or as a date; None without it."""
-    value = headers.get("Retry-After", "").strip()
-    if value.isdigit():
-        return float(value)
+def _wait(retries: Retry, answer: requests.Response | None) -> None:
+    """Sleep as long as the server asks for, else as long as it is the turn of `retries`."""
     try:
-        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
-        return None
+        retries.sleep(answer.raw if answer is not None else None)
+    except InvalidHeader:  # neither seconds nor a date
+        retries.sleep()
 
 
 def _check_disk(part: Path, needed: int) -> None:

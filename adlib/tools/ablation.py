@@ -12,19 +12,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-
 from adlib.base.device import resolve_device
 from adlib.base.errors import UserError
 from adlib.base.files import read_json
 from adlib.base.progress import say
 from adlib.base.store import content_key
-from adlib.config.images import DatasetParams
+from adlib.base.yaml import read_yaml
 from adlib.config.networks import ClipParams
 from adlib.config.params import Params, checked_params
+from adlib.config.workspace import FetchedFiles, Workspace
 from adlib.data.manifest import read_manifest
+from adlib.data.source import read_source
 from adlib.data.splits import Splits, read_splits, write_splits
-from adlib.datasets import dataset_root
 from adlib.embedding.patches import build_features
 from adlib.embedding.tokens import build_tokens
 from adlib.evaluation.evaluate import evaluate
@@ -32,7 +31,7 @@ from adlib.fits.apply_auxiliary import apply_auxiliary, draw_shots
 from adlib.fits.files import seed_name
 from adlib.fits.train import train
 from adlib.fits.train_auxiliary import train_auxiliary
-from adlib.learning.methods.registry import AUXILIARY_METHODS, features_folder, on_clip
+from adlib.learning.methods.registry import AUXILIARY_METHODS, rows_of
 from adlib.papers.tables import FOLDER, PaperResult, named_setting, paper_results
 
 
@@ -115,7 +114,7 @@ class Ablation:
             for method in self.methods
             for name, changes in self.settings.items()
             if changes.get("only", method) == method
-            and (params.clip.weights is not None or not on_clip(self.fitted(method, name)))
+            and (params.clip.weights is not None or rows_of(self.fitted(method, name)) != "tokens")
         ]
 
     @property
@@ -130,7 +129,7 @@ def find_ablation(name: str) -> Ablation:
     Raises:
         UserError: there is none; the message lists them.
     """
-    known = YAML(typ="safe", pure=True).load(FOLDER / "ablations.yaml")
+    known = read_yaml(FOLDER / "ablations.yaml")
     if name not in known:
         raise UserError(f"no ablation is called {name!r}; there are {', '.join(known)}")
     body = known[name]
@@ -150,35 +149,35 @@ class Measured:
     value: float
 
 
-def run_ablation(ablation: Ablation, params: Params, outputs: Path) -> list[Measured]:
+def run_ablation(ablation: Ablation, params: Params, workspace: Workspace) -> list[Measured]:
     """Fit and evaluate every setting on the categories, noise levels and seeds of `params`.
 
     Args:
         ablation: which settings.
         params: everything else; its categories, levels and seeds must be among those the pipeline prepared.
-        outputs: the pipeline's folder, holding `fetch`, `features` and `contaminate`.
+        workspace: what `fetch`, `features` and `contaminate` have left.
 
     Raises:
         UserError: the pipeline has not prepared what is asked for.
     """
-    plans = {category: _chosen_splits(params, category, outputs) for category in params.dataset.categories}
+    plans = {category: _chosen_splits(params, category, workspace) for category in params.dataset.categories}
     found = []
     with tempfile.TemporaryDirectory() as scratch:
         for method, setting in ablation.rows(params):
             chosen, fitted = ablation.params(params, method, setting), ablation.fitted(method, setting)
-            made = _with_features(chosen, params, fitted, outputs, Path(scratch))
+            made = _with_features(chosen, params, fitted, workspace, Path(scratch))
             for category, plan in plans.items():
                 say(f"{ablation.name}: {method}, {setting}")
-                part = _few(plan, made / "fetch" / category, ablation.settings[setting].get("shots"))
+                part = _few(plan, made.fetched(category), ablation.settings[setting].get("shots"))
                 results = _measure(chosen, category, fitted, part, made, Path(scratch))
                 found += [Measured(method, setting, category, *result) for result in results]
     return found
 
 
-def _chosen_splits(params: Params, category: str, outputs: Path) -> Splits:
+def _chosen_splits(params: Params, category: str, workspace: Workspace) -> Splits:
     """The pipeline's training sets of a category, less those of other levels or seeds."""
-    file = outputs / "contaminate" / f"{category}.json"
-    for needed in (file, outputs / "features" / category, outputs / "fetch" / category):
+    file = workspace.splits(category)
+    for needed in (file, workspace.rows("patches", category), workspace.fetched(category).folder):
         if not needed.exists():
             raise UserError(f"{needed} is missing; run `dvc repro` first, or name another category")
     plan = read_splits(file)
@@ -193,44 +192,43 @@ def _chosen_splits(params: Params, category: str, outputs: Path) -> Splits:
     return Splits(plan.test, plan.overlap, kept)
 
 
-def _few(plan: Splits, fetched: Path, shots: int | None) -> Splits:
+def _few(plan: Splits, fetched: FetchedFiles, shots: int | None) -> Splits:
     """The splits with `shots` training images each; None leaves them as they are."""
     if shots is None:
         return plan
-    samples = {sample.id: sample for sample in read_manifest(fetched / "manifest.csv")}
+    samples = {sample.id: sample for sample in read_manifest(fetched.manifest)}
     sets = (replace(s, ids=tuple(sorted(draw_shots(s, samples, shots)))) for s in plan.training_sets)
     return replace(plan, training_sets=tuple(sets))
 
 
-def _with_features(params: Params, prepared: Params, method: str, outputs: Path, scratch: Path) -> Path:
-    """`outputs`, or a folder like it with the features of another backbone or of other CLIP blocks."""
+def _with_features(
+    params: Params, prepared: Params, method: str, workspace: Workspace, scratch: Path
+) -> Workspace:
+    """`workspace`, or one like it with the features of another backbone or of other CLIP blocks."""
+    kind = rows_of(method)
     network, before = (
-        (params.clip, prepared.clip) if on_clip(method) else (params.backbone, prepared.backbone)
+        (params.clip, prepared.clip) if kind == "tokens" else (params.backbone, prepared.backbone)
     )
     if network == before:
-        return outputs
-    made = scratch / content_key(network=network.model_dump(mode="json"))
-    blocks: list[tuple[DatasetParams, str]] = [(params.dataset, "")]
+        return workspace
+    made = Workspace(scratch / content_key(network=network.model_dump(mode="json")))
+    sets = [(params.dataset, workspace, made)]
     if method in AUXILIARY_METHODS:
-        blocks.append((params.auxiliary, "auxiliary"))
-    for dataset, block in blocks:
+        sets.append((params.auxiliary, workspace.auxiliary, made.auxiliary))
+    for dataset, source, target in sets:
         for category in dataset.categories:
-            folder = features_folder(made / block, category, method)
+            folder, fetched = target.rows(kind, category, method), target.fetched(category)
             if folder.exists():
                 continue
-            fetched = made / block / "fetch" / category
-            shutil.copytree(outputs / block / "fetch" / category, fetched)
-            source = (
-                read_manifest(fetched / "manifest.csv"),
-                dataset_root(dataset.name, dataset.root, dataset.version),
-            )
+            shutil.copytree(source.fetched(category).folder, fetched.folder)
+            images = read_manifest(fetched.manifest), read_source(fetched.source).folder
             device = resolve_device(params.device)
             if isinstance(network, ClipParams):
-                build_tokens(folder, *source, network, keep_aspect=params.keep_aspect, device=device)
+                build_tokens(folder, *images, network, keep_aspect=params.keep_aspect, device=device)
             else:
                 build_features(
                     folder,
-                    *source,
+                    *images,
                     network,
                     image_size=params.image_size,
                     keep_aspect=params.keep_aspect,
@@ -240,14 +238,14 @@ def _with_features(params: Params, prepared: Params, method: str, outputs: Path,
 
 
 def _measure(
-    params: Params, category: str, method: str, plan: Splits, outputs: Path, scratch: Path
+    params: Params, category: str, method: str, plan: Splits, workspace: Workspace, scratch: Path
 ) -> Iterator[tuple[float, int, str, float]]:
     """Noise, seed, metric and value of every fit."""
     splits, fits, evaluation = scratch / "splits.json", scratch / "fits", scratch / "evaluation"
     write_splits(splits, plan)
     fit = _fit_zero_shot if method in AUXILIARY_METHODS else _fit
-    seconds = fit(params, category, method, splits, outputs, scratch)
-    evaluate(params, category, outputs / "fetch" / category, splits, fits, evaluation)
+    seconds = fit(params, category, method, splits, workspace, scratch)
+    evaluate(params, category, workspace.fetched(category), splits, fits, evaluation)
     for row in read_json(evaluation / "metrics.json")["metrics"]:
         yield row["noise"], row["seed"], row["metric"], row["value"]
     for part in plan.training_sets:
@@ -255,35 +253,35 @@ def _measure(
 
 
 def _fit(
-    params: Params, category: str, method: str, splits: Path, outputs: Path, scratch: Path
+    params: Params, category: str, method: str, splits: Path, workspace: Workspace, scratch: Path
 ) -> dict[str, float]:
     """Train on the target's own images, into `scratch/fits`; the seconds of every fit."""
     timing = scratch / "timing.json"
-    features, painted = (outputs / kind / category for kind in ("features", "painted"))
-    train(params, category, method, features, splits, scratch / "fits", timing, painted / method)
+    features, painted = workspace.rows("patches", category), workspace.painted(category, method)
+    train(params, category, method, features, splits, scratch / "fits", timing, painted)
     return {name: seconds["fit"] for name, seconds in read_json(timing).items()}
 
 
 def _fit_zero_shot(
-    params: Params, category: str, method: str, splits: Path, outputs: Path, scratch: Path
+    params: Params, category: str, method: str, splits: Path, workspace: Workspace, scratch: Path
 ) -> dict[str, float]:
     """Train on the auxiliary set and apply to the target; one training serves all categories and levels."""
-    source, timing, models = outputs / "auxiliary", scratch / "timing.json", scratch / "models"
+    timing, models, kind = scratch / "timing.json", scratch / "models", rows_of(method)
     if not params.auxiliary.categories:
         raise UserError("auxiliary.categories: is empty; name some, and run `dvc repro` with that method")
     for name in params.auxiliary.categories:
-        folder = features_folder(source, name, method)
+        folder = workspace.auxiliary.rows(kind, name, method)
         if not folder.exists():
             raise UserError(f"{folder} is missing; run `dvc repro` with that method")
-    train_auxiliary(params, method, source, models, timing)
+    train_auxiliary(params, method, workspace.auxiliary, models, timing)
     apply_auxiliary(
         params,
         category,
         method,
         models=models,
-        auxiliary=source,
-        manifest=outputs / "fetch" / category / "manifest.csv",
-        features=features_folder(outputs, category, method),
+        auxiliary=workspace.auxiliary,
+        fetched=workspace.fetched(category),
+        features=workspace.rows(kind, category, method),
         splits=splits,
         out=scratch / "fits",
         timing=scratch / "applied.json",

@@ -8,9 +8,9 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ruamel.yaml import YAML
-
 from adlib.base.files import read_json
+from adlib.base.yaml import read_yaml
+from adlib.config.workspace import Workspace
 from adlib.data.leaks import LeakError, check_disjoint
 from adlib.data.manifest import read_manifest
 from adlib.data.splits import read_splits
@@ -32,7 +32,7 @@ def check_stages(dvc_yaml: Path) -> None:
     Raises:
         LeakError: names the stages.
     """
-    stages = YAML(typ="safe", pure=True).load(dvc_yaml)["stages"]
+    stages = read_yaml(dvc_yaml)["stages"]
     strangers = sorted(name for name in label_readers(stages) if not MAY_SEE_LABELS.fullmatch(name))
     if strangers:
         raise LeakError(
@@ -61,17 +61,17 @@ def audit_project(categories: Collection[str], root: Path) -> Iterator[tuple[str
     except LeakError as error:
         yield "dvc.yaml", False, str(error)
     for category in categories:
-        yield from _audit_category(category, root / "outputs")
+        yield from _audit_category(category, Workspace(root / "outputs"))
 
 
-def _audit_category(category: str, outputs: Path) -> Iterator[tuple[str, bool, str]]:
-    splits, pairs = outputs / "contaminate" / f"{category}.json", outputs / "audit" / f"{category}.json"
+def _audit_category(category: str, workspace: Workspace) -> Iterator[tuple[str, bool, str]]:
+    splits, pairs = workspace.splits(category), workspace.lookalikes(category)
     if not (splits.is_file() and pairs.is_file()):
         yield category, False, "not run yet; run `dvc repro contaminate`"
         return
     plan = read_splits(splits)
-    paths = {s.id: s.path for s in read_manifest(outputs / "fetch" / category / "manifest.csv")}
-    fits = sorted((outputs / "fits" / category).glob("*/*/fit.json"))
+    paths = {s.id: s.path for s in read_manifest(workspace.fetched(category).manifest)}
+    fits = sorted(workspace.fits(category, "").glob("*/*/fit.json"))
     trained = {id for fit in map(read_json, fits) for id in (*fit["train"], *fit["calibration"])}
     planned = {id for s in plan.training_sets for id in (*s.ids, *s.calibration)}
     try:

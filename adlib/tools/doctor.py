@@ -14,7 +14,7 @@ from adlib.base.errors import UserError
 from adlib.base.store import store_root
 from adlib.config.params import Params, load_params
 from adlib.data.manifest import DataError
-from adlib.datasets import DATASETS, dataset_root
+from adlib.datasets import DATASETS, dataset_source
 from adlib.datasets.catalogue import catalogue
 
 PACKAGES = ("torch", "torchvision", "timm", "dvc", "numpy", "scikit-learn", "safetensors", "pydantic")
@@ -88,7 +88,9 @@ def _data(params: Params) -> Finding:
         if dataset.name in catalogue():
             remedy = f"run `adlib data fetch {dataset.name}`"
         return Finding("data", False, f"{dataset.name}: no folder {dataset.root!r}", remedy)
-    known = DATASETS[dataset.name].categories(dataset_root(dataset.name, dataset.root, dataset.version))
+    known = DATASETS[dataset.name].categories(
+        dataset_source(dataset.name, dataset.root, dataset.version).folder
+    )
     unknown = sorted(set(dataset.categories) - set(known))
     if unknown:
         raise DataError(

@@ -15,6 +15,7 @@ from torch import Tensor
 from adlib.base.device import resolve_device
 from adlib.base.errors import UserError
 from adlib.base.files import read_json
+from adlib.config.workspace import Workspace
 from adlib.data.images import picture_window, read_rgb
 from adlib.data.manifest import read_manifest
 from adlib.data.rows import FeatureView
@@ -22,7 +23,7 @@ from adlib.embedding.opening import open_witnesses
 from adlib.evaluation.maps import patch_box
 from adlib.fits.files import INFO, load_scores, seed_name
 from adlib.fits.model import Model, load_model
-from adlib.learning.methods.contract import Doubting
+from adlib.learning.methods.contract import NormalityDetector
 from adlib.learning.methods.image_confidence import ImageConfidence
 from adlib.learning.methods.statistics import feature_statistics
 from adlib.learning.methods.witnesses import NEAREST, WORST, patch_distances
@@ -34,7 +35,7 @@ MOST = 20  # patches of an image
 class Patch:
     """An anomalous patch: its box in pixels of the image (left, top, right, bottom) and its neighbours.
 
-    `nearest` holds path and distance of the training images with the likest patches, the nearest first.
+    `nearest` holds path and distance of the training images with the most similar patches, the nearest first.
     """
 
     box: tuple[int, int, int, int]
@@ -103,7 +104,7 @@ def _examine(
     (score,), (patch,) = model.score_features(rows)
     chosen = anomalous_patches(patch, model.heat_scale)
     weight = None
-    if confidence is not None and isinstance(model.detector, Doubting):
+    if confidence is not None and isinstance(model.detector, NormalityDetector):
         weight = float(confidence.weight(model.detector.normality(rows)))
     patches: list[Patch] = []
     keep_aspect = model.recipe.info["embedding"]["keep_aspect"]
@@ -158,23 +159,22 @@ def find_witnesses(folder: Path) -> Witnesses:
     if "fits" not in parts[:-2]:
         raise UserError(f"{folder}: name a folder outputs/fits/<category>/<method>/<run> of the workspace")
     at = len(parts) - 1 - parts[::-1].index("fits")
-    outputs, category, method = Path(*parts[:at]), parts[at + 1], parts[at + 2]
+    workspace, category, method = Workspace(Path(*parts[:at])), parts[at + 1], parts[at + 2]
     scores = load_scores(folder)
     if scores.train:
         trusted = np.ones(len(scores.train), dtype=bool)
         if scores.suspicion is not None:
             trusted = scores.suspicion <= np.median(scores.suspicion)
         ids = [id for id, kept in zip(scores.train, trusted, strict=True) if kept]
-        return _witnesses(outputs, {category: ids}, scores.features_key)
-    source = outputs / "auxiliary"
-    trained = read_json(source / "fits" / method / seed_name(_seed(folder)) / INFO)
-    return _witnesses(source, trained["normals"], scores.features_key)
+        return _witnesses(workspace, {category: ids}, scores.features_key)
+    trained = read_json(workspace.auxiliary.models(method) / seed_name(_seed(folder)) / INFO)
+    return _witnesses(workspace.auxiliary, trained["normals"], scores.features_key)
 
 
-def _witnesses(outputs: Path, ids: dict[str, list[str]], features_key: str) -> Witnesses:
-    features, paths = open_witnesses(outputs, ids, features_key), []
+def _witnesses(workspace: Workspace, ids: dict[str, list[str]], features_key: str) -> Witnesses:
+    features, paths = open_witnesses(workspace, ids, features_key), []
     for category, chosen in ids.items():
-        manifest = read_manifest(outputs / "fetch" / category / "manifest.csv")
+        manifest = read_manifest(workspace.fetched(category).manifest)
         samples = {sample.id: sample.path for sample in manifest}
         paths += [samples[id] for id in chosen]
     return Witnesses(features, paths)

@@ -18,8 +18,11 @@ from torch.nn import functional as F
 
 from adlib.base.errors import UserError
 from adlib.base.files import atomic_path, write_json
-from adlib.embedding.networks.backbones import Backbone
-from adlib.embedding.networks.clip import Clip, clip_pixels, token_taps
+from adlib.config.params import load_params
+from adlib.data.images import resize_rgb
+from adlib.embedding.networks.backbones import Backbone, load_backbone
+from adlib.embedding.networks.clip import Clip, clip_frame, clip_pixels, token_taps
+from adlib.embedding.networks.clip_loading import load_clip
 from adlib.evaluation.maps import pixel_maps
 from adlib.evaluation.pictures import overlay, stretch
 from adlib.fits.files import MODEL
@@ -28,7 +31,9 @@ from adlib.learning.heads.prompts import STATES, prompt_features
 from adlib.learning.heads.states import abnormal_probability
 from adlib.learning.heads.tokens import aggregate_neighbours
 from adlib.tools.released import check_widths
-from adlib.tools.tuning_cost import WINDOWS
+from adlib.tools.tuning_cost import WINDOWS, quarters
+
+CLIP_SIZE = 518  # pixels, as in AF-CLIP
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,57 @@ class Learned:
 
     adaptor: AnomalyAdaptor
     vectors: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """The maps of one image, the frame `(S, S, 3)` they lie on, and the network with its weights' sha256."""
+
+    network: str
+    weights: str
+    frame: np.ndarray
+    maps: list[PatchMap]
+
+
+def explain_with_clip(
+    rgb: np.ndarray,
+    name: str,
+    weights: str,
+    *,
+    sha256: str | None = None,
+    model: Path | None = None,
+    image_size: int | None = None,
+) -> Explained:
+    """The maps of a quarter, a half, three quarters and all of a CLIP tower's blocks.
+
+    Args:
+        rgb: `(H, W, 3)` uint8.
+        name: open_clip's.
+        weights: a local checkpoint, or `random` for a trial of the route.
+        model: of AF-CLIP, see `read_learned`; None for CLIP as it is.
+
+    Raises:
+        UserError: no weights, a size that is no multiple of the patch, or a model of another tower.
+    """
+    if not weights:
+        raise UserError("--weights: name a local checkpoint of CLIP, or random for a trial of the route")
+    tower = load_clip(name, weights, sha256)
+    size, patch = image_size or CLIP_SIZE, tower.model.visual.conv1.kernel_size[0]
+    if size % patch:
+        raise UserError(f"--image-size: must be a multiple of {name}'s patch {patch}, got {size}")
+    frame = clip_frame(rgb, size)
+    learned = read_learned(model) if model else None
+    maps = clip_maps(tower, frame, quarters(name, tower.model.visual), learned)
+    return Explained(name, "random" if weights == "random" else tower.weights_sha256, frame, maps)
+
+
+def explain_with_backbone(rgb: np.ndarray, *, image_size: int | None = None) -> Explained:
+    """The maps of the levels of the backbone that params.yaml names."""
+    params = load_params()
+    frame = resize_rgb(rgb, image_size or params.image_size, params.keep_aspect)
+    backbone = load_backbone(params.backbone, torch.device("cpu"))
+    maps = backbone_maps(backbone, frame, params.backbone.out_indices)
+    return Explained(params.backbone.name, backbone.weights_sha256, frame, maps)
 
 
 def read_learned(path: Path) -> Learned:

@@ -4,7 +4,7 @@ import glob
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, astuple, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ from adlib.base.device import resolve_device
 from adlib.base.errors import UserError
 from adlib.base.files import atomic_path, write_json
 from adlib.base.progress import track
-from adlib.base.tables import write_csv
+from adlib.base.tables import write_records
 from adlib.data.images import ImageError, read_rgb
 from adlib.datasets.files import SUFFIXES
 from adlib.evaluation.maps import pixel_maps
@@ -126,8 +126,8 @@ def _picture_name(number: int, path: str) -> str:
 
 
 def _write(out: Path, rows: list[Prediction], pictures: dict[int, str], model: Model, folder: Path) -> None:
-    cells = ([_cell(value) for value in astuple(row)] for row in rows)
-    write_csv(out / "predictions.csv", [f.name for f in fields(Prediction)], cells)
+    # Nine digits tell any two float32 apart.
+    write_records(out / "predictions.csv", rows, Prediction, floats=".9g")
     described: dict[str, Any] = {
         "model": folder.name,
         "weights_sha256": model.recipe.info["weights_sha256"],
@@ -136,10 +136,3 @@ def _write(out: Path, rows: list[Prediction], pictures: dict[int, str], model: M
         "predictions": [asdict(row) | {"heatmap": pictures.get(i)} for i, row in enumerate(rows)],
     }
     write_json(out / "predictions.json", described)
-
-
-def _cell(value: Any) -> str:
-    """Nine digits tell any two float32 apart."""
-    if isinstance(value, float):
-        return f"{value:.9g}"
-    return value or ""

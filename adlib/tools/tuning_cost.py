@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from ruamel.yaml import YAML
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from adlib.base.yaml import read_yaml
 from adlib.embedding.networks.clip import BLOCKS, SIZE, token_taps
 from adlib.embedding.networks.clip_loading import blank_clip, load_clip
 from adlib.learning.heads.adaptor import AnomalyAdaptor
@@ -159,5 +159,5 @@ def tuned_tokens(
 
 def paper_costs() -> dict[str, Cost]:
     """The paper's numbers, for ViT-L/14@336px at 518 x 518; how it counts operations it does not say."""
-    rows = YAML(typ="safe", pure=True).load(PAPER)
+    rows = read_yaml(PAPER)
     return {way: Cost(way, row["parameters"], row["memory_mib"], row["gflops"]) for way, row in rows.items()}

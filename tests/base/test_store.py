@@ -3,6 +3,7 @@
 import hashlib
 import multiprocessing
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,6 +19,14 @@ KEY = content_key(what="a fit")
 def make(folder: Path) -> None:
     (folder / "a.txt").write_text("a")
     (folder / "b.txt").write_text("b")
+
+
+def filled(kind: str, key: str, make: Callable[[Path], None], target: Path) -> bool:
+    """Fill `target`; whether the entry was there."""
+    with stored_folder(kind, key, target) as missing:
+        if missing is not None:
+            make(missing)
+    return missing is None
 
 
 def refuse(folder: Path) -> None:
@@ -88,24 +97,24 @@ def test_the_platforms_cache_is_the_default(
 
 
 def test_an_entry_is_made_once(store: Path, tmp_path: Path):
-    assert not stored_folder("fits", KEY, make, new(tmp_path / "first"))
-    assert stored_folder("fits", KEY, refuse, new(tmp_path / "second"))
+    assert not filled("fits", KEY, make, new(tmp_path / "first"))
+    assert filled("fits", KEY, refuse, new(tmp_path / "second"))
     assert contents(tmp_path / "first") == contents(tmp_path / "second") == {"a.txt": "a", "b.txt": "b"}
-    assert not stored_folder("fits", content_key(what="another"), make, new(tmp_path / "third"))
-    assert not stored_folder("other", KEY, make, new(tmp_path / "fourth"))
+    assert not filled("fits", content_key(what="another"), make, new(tmp_path / "third"))
+    assert not filled("other", KEY, make, new(tmp_path / "fourth"))
 
 
 def test_what_is_taken_out_is_a_copy(store: Path, tmp_path: Path):
-    stored_folder("fits", KEY, make, new(tmp_path / "first"))
+    filled("fits", KEY, make, new(tmp_path / "first"))
     (tmp_path / "first" / "a.txt").write_text("changed")
-    stored_folder("fits", KEY, refuse, new(tmp_path / "second"))
+    filled("fits", KEY, refuse, new(tmp_path / "second"))
     assert contents(tmp_path / "second") == {"a.txt": "a", "b.txt": "b"}
 
 
 def test_without_a_store_everything_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("ADLIB_CACHE", "off")
     for name in ("first", "second"):
-        assert not stored_folder("fits", KEY, make, new(tmp_path / name))
+        assert not filled("fits", KEY, make, new(tmp_path / name))
         assert contents(tmp_path / name) == {"a.txt": "a", "b.txt": "b"}
 
 
@@ -117,10 +126,10 @@ def test_an_interrupted_make_leaves_no_entry(store: Path, tmp_path: Path, error:
 
     target = new(tmp_path / "target")
     with pytest.raises(error):
-        stored_folder("fits", KEY, interrupted, target)
+        filled("fits", KEY, interrupted, target)
     assert not [path for path in store.rglob("*") if path.is_file()]
     assert contents(target) == {}
-    assert not stored_folder("fits", KEY, make, target)
+    assert not filled("fits", KEY, make, target)
     assert contents(target) == {"a.txt": "a", "b.txt": "b"}
 
 
@@ -134,7 +143,7 @@ def test_two_threads_make_one_entry(store: Path, tmp_path: Path):
 
     with ThreadPoolExecutor(2) as pool:
         targets = [new(tmp_path / name) for name in ("first", "second")]
-        found = list(pool.map(lambda target: stored_folder("fits", KEY, slow, target), targets))
+        found = list(pool.map(lambda target: filled("fits", KEY, slow, target), targets))
     assert found == [False, False]
     assert contents(targets[0]) == contents(targets[1]) == {"a.txt": "a", "b.txt": "b"}
     entry = entry_path("fits", KEY)
@@ -150,10 +159,10 @@ def test_an_entry_made_meanwhile_stays_in_place(store: Path, tmp_path: Path):
 
     def overtaken(folder: Path) -> None:
         make(folder)
-        stored_folder("fits", KEY, make, new(tmp_path / "early"))
+        filled("fits", KEY, make, new(tmp_path / "early"))
         inodes.append(entry.stat().st_ino)
 
-    assert not stored_folder("fits", KEY, overtaken, new(tmp_path / "late"))
+    assert not filled("fits", KEY, overtaken, new(tmp_path / "late"))
     assert inodes == [entry.stat().st_ino]
     assert contents(tmp_path / "late") == contents(tmp_path / "early") == {"a.txt": "a", "b.txt": "b"}
 
@@ -163,7 +172,7 @@ def fill(target: Path, barrier: "threading.Barrier") -> None:
         folder = target / str(number)
         folder.mkdir(parents=True)
         barrier.wait(60)
-        stored_folder("fits", content_key(number=number), make, folder)
+        filled("fits", content_key(number=number), make, folder)
 
 
 def test_two_processes_make_the_same_entries(store: Path, tmp_path: Path):

@@ -10,7 +10,10 @@ from adlib.data.manifest import DataError, Label, Sample, read_labels, read_mani
 
 def test_a_damaged_manifest(tmp_path: Path):
     write_rows(tmp_path / "m.csv", [Sample("a", "a.png", "val")], Sample)  # pyright: ignore[reportArgumentType]
-    with pytest.raises(DataError, match="must be train, calibration, test, got 'val'; rerun the fetch stage"):
+    with pytest.raises(
+        DataError,
+        match=r"m\.csv, row 1: split: should be 'train', 'calibration' or 'test', got 'val'; rerun the fetch",
+    ):
         read_manifest(tmp_path / "m.csv")
 
 

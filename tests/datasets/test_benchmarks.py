@@ -13,13 +13,13 @@ from toys import ROOT
 
 from adlib.config.images import DatasetParams
 from adlib.data.manifest import DataError, Record
-from adlib.datasets import DATASETS, dataset_records, dataset_root
+from adlib.datasets import DATASETS, dataset_records, dataset_source
 from adlib.datasets.catalogue import catalogue
 from adlib.supply.verify import inspect
 
 
 def load(name: str, top: Path) -> tuple[Path, list[Record]]:
-    root = dataset_root(name, str(top), "")
+    root = dataset_source(name, str(top), "").folder
     return root, dataset_records(name, root, CASES[name].category)
 
 
@@ -184,7 +184,7 @@ def test_the_other_formats_of_btad(tmp_path: Path, product: str, image: str, tru
     for part in ("train/ok", "test/ok", "test/ko"):
         picture(base / part / f"0000.{image}")
     mask(base / "ground_truth" / "ko" / f"0000.{truth}")
-    root = dataset_root("btad", str(tmp_path), "")
+    root = dataset_source("btad", str(tmp_path), "").folder
     *normal, defective = dataset_records("btad", root, product)
     assert [record.mask for record in normal] == ["", ""]
     assert defective.mask == f"{product}/ground_truth/ko/0000.{truth}"

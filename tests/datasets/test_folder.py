@@ -8,12 +8,12 @@ import pytest
 from mvtec_tree import write_image, write_mask, write_tree
 
 from adlib.data.manifest import DataError, Record
-from adlib.datasets import dataset_records, dataset_root
+from adlib.datasets import dataset_records, dataset_source
 from adlib.datasets.files import SUFFIXES
 
 
 def records(root: Path, category: str = "bottle") -> list[Record]:
-    return dataset_records("folder", dataset_root("folder", str(root), ""), category)
+    return dataset_records("folder", dataset_source("folder", str(root), "").folder, category)
 
 
 def test_counts_labels_and_masks(tmp_path: Path):
@@ -36,7 +36,7 @@ def test_counts_labels_and_masks(tmp_path: Path):
 
 def test_samples_are_such_a_tree(tmp_path: Path):
     write_tree(tmp_path)
-    root = dataset_root("samples", str(tmp_path), "")
+    root = dataset_source("samples", str(tmp_path), "").folder
     assert dataset_records("samples", root, "bottle") == records(tmp_path)
 
 
@@ -98,7 +98,7 @@ def test_other_files_and_hidden_ones_are_not_images(tmp_path: Path):
 
 def test_root_must_be_a_folder(tmp_path: Path):
     with pytest.raises(DataError, match=r"dataset.root: no folder '.*nowhere'; name the folder that holds"):
-        dataset_root("folder", str(tmp_path / "nowhere"), "")
+        _ = dataset_source("folder", str(tmp_path / "nowhere"), "").folder
 
 
 @pytest.mark.parametrize(("asked", "known"), [("botle", "bottle, cable"), ("", "bottle, cable")])

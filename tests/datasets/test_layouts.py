@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from adlib.data import source
 from adlib.data.manifest import DataError, Record
-from adlib.datasets import DATASETS, dataset_records, dataset_root, elpv, package
+from adlib.datasets import DATASETS, dataset_records, dataset_source, elpv
 
 PACKAGES = {"elpv": "elpv-dataset", "textile": "conformal-clip-data"}
 
 
 def packaged(name: str, category: str) -> tuple[Path, list[Record]]:
-    root = dataset_root(name, "ignored", version(PACKAGES[name]))
+    root = dataset_source(name, "ignored", version(PACKAGES[name])).folder
     return root, dataset_records(name, root, category)
 
 
@@ -64,7 +65,7 @@ def test_elpv_with_a_broken_table(tmp_path: Path):
 def test_another_version_is_refused(name: str):
     installed = version(PACKAGES[name])
     with pytest.raises(DataError) as caught:
-        dataset_root(name, "ignored", "0.0.1")
+        _ = dataset_source(name, "ignored", "0.0.1").folder
     message = str(caught.value)
     assert f"dataset.version is '0.0.1', but {PACKAGES[name]} {installed} is installed" in message
     assert f"pip install '{PACKAGES[name]}==0.0.1', or set dataset.version={installed}" in message
@@ -75,17 +76,17 @@ def test_a_missing_package(name: str, monkeypatch: pytest.MonkeyPatch):
     def missing(_: str) -> str:
         raise PackageNotFoundError
 
-    monkeypatch.setattr(package, "version", missing)
+    monkeypatch.setattr(source, "installed_version", missing)
     with pytest.raises(
         DataError, match=rf"{PACKAGES[name]} is not installed; install it with: pip install '.*==1.2'"
     ):
-        dataset_root(name, "ignored", "1.2")
+        _ = dataset_source(name, "ignored", "1.2").folder
 
 
 def test_a_package_without_its_module(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(DataError, match="is installed without its module elpv_dataset; install it with"):
-        dataset_root("elpv", "ignored", version("elpv-dataset"))
+        _ = dataset_source("elpv", "ignored", version("elpv-dataset")).folder
 
 
 def test_a_package_without_its_images(tmp_path: Path):

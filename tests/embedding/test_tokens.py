@@ -14,9 +14,11 @@ from adlib.base.errors import UserError
 from adlib.base.files import sha256_file
 from adlib.config.networks import ClipParams
 from adlib.config.params import Params
+from adlib.config.workspace import FetchedFiles
 from adlib.data.images import read_rgb
-from adlib.data.manifest import DataError, Sample
+from adlib.data.manifest import DataError, Sample, write_rows
 from adlib.data.rows import INFO, Features, StackedRows, join_views
+from adlib.data.source import Source, write_source
 from adlib.embedding.networks.clip import clip_frame, clip_pixels
 from adlib.embedding.networks.clip_loading import load_clip
 from adlib.embedding.opening import open_rows
@@ -39,10 +41,13 @@ class Project:
         return build_tokens(target, samples, self.root, clip, keep_aspect=False, device=CPU)
 
     def open(self, *folders: tuple[str, str]) -> list[Features]:
-        pairs = [
-            (self.root.parent / folder / category, self.samples[category]) for folder, category in folders
-        ]
-        return open_rows(self.params, self.params.dataset, pairs, CPU)
+        pairs = []
+        for folder, category in folders:
+            fetched = FetchedFiles(self.root.parent / "fetch" / category)
+            write_rows(fetched.manifest, self.samples[category], Sample)
+            write_source(fetched.source, Source(str(self.root)))
+            pairs.append((self.root.parent / folder / category, fetched))
+        return open_rows(self.params, pairs, CPU)
 
 
 @pytest.fixture

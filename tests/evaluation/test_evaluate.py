@@ -10,8 +10,10 @@ import torch
 from mvtec_tree import write_tree
 
 from adlib.config.params import Params
+from adlib.config.workspace import FetchedFiles
 from adlib.data.manifest import Label, Sample, write_rows
 from adlib.data.rows import FeatureInfo
+from adlib.data.source import write_source
 from adlib.data.splits import Splits, TrainingSet, write_splits
 from adlib.datasets.fetch import fetch
 from adlib.evaluation.evaluate import TestSet as LabelledSet
@@ -117,8 +119,10 @@ def test_the_frame_that_a_network_saw_does_not_matter(params: Params, tmp_path: 
         update={"image_size": 64, "dataset": params.dataset.model_copy(update=dataset)}
     )
     fetched = fetch(params.dataset, "bottle")
-    write_rows(tmp_path / "manifest.csv", fetched.samples, Sample)
-    write_rows(tmp_path / "labels.csv", fetched.labels, Label)
+    files = FetchedFiles(tmp_path)
+    write_rows(files.manifest, fetched.samples, Sample)
+    write_source(files.source, fetched.source)
+    write_rows(files.labels, fetched.labels, Label)
     train, test = (tuple(s.id for s in fetched.samples if s.split == split) for split in ("train", "test"))
     training_set = TrainingSet(0.0, 0, train)
     write_splits(tmp_path / "splits.json", Splits(test, False, (training_set,)))
@@ -129,9 +133,7 @@ def test_the_frame_that_a_network_saw_does_not_matter(params: Params, tmp_path: 
         fit.mkdir(parents=True)
         info = FeatureInfo(test, (2, 2), size, "0" * 64, "key")
         write_scores(fit, {"image": patch.amax(1), "patch": patch}, info, train, test, log=[])
-        evaluate(
-            params, "bottle", tmp_path, tmp_path / "splits.json", fit.parent, out := tmp_path / f"{size}"
-        )
+        evaluate(params, "bottle", files, tmp_path / "splits.json", fit.parent, out := tmp_path / f"{size}")
         written.append({path.name: path.read_bytes() for path in out.iterdir()})
     assert written[0] == written[1]
     measured = {row["metric"] for row in json.loads(written[0]["metrics.json"])["metrics"]}

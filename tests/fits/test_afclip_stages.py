@@ -14,6 +14,7 @@ from toys import CPU
 from adlib.base.errors import UserError
 from adlib.base.files import read_json, sha256_file
 from adlib.config.params import Params
+from adlib.config.workspace import Workspace
 from adlib.data.manifest import Sample, read_manifest, write_rows
 from adlib.data.splits import Splits, TrainingSet, write_splits
 from adlib.embedding.opening import open_rows
@@ -71,7 +72,7 @@ def embed(params: Params, outputs: Path, **changes: object) -> None:
 
 def learn(params: Params, outputs: Path) -> Path:
     source = outputs / "auxiliary"
-    train_auxiliary(params, "afclip", source, source / "fits", source / "timing.json")
+    train_auxiliary(params, "afclip", Workspace(source), source / "fits", source / "timing.json")
     return source / "fits" / "seed-0"
 
 
@@ -81,8 +82,8 @@ def apply(params: Params, outputs: Path) -> Path:
         TARGET,
         "afclip",
         models=outputs / "auxiliary" / "fits",
-        auxiliary=outputs / "auxiliary",
-        manifest=outputs / "fetch" / TARGET / "manifest.csv",
+        auxiliary=Workspace(outputs).auxiliary,
+        fetched=Workspace(outputs).fetched(TARGET),
         features=outputs / "clip" / TARGET / "afclip",
         splits=outputs / "contaminate" / f"{TARGET}.json",
         out=outputs / "fits",
@@ -167,10 +168,9 @@ def test_afclip_needs_masks(clip_params: Params, outputs: Path):
 
 def test_the_key_of_a_fit_leaves_out_where_the_weights_lie(clip_params: Params):
     moved = clip_params.clip.model_copy(update={"weights": "elsewhere.pt", "batch_size": 1, "max_gb": 0.0})
-    settings = clip_params.model_copy(update={"clip": moved}).afclip
-    assert settings.clip == moved
-    assert settings.model_dump(mode="json") == clip_params.afclip.model_dump(mode="json")
-    assert settings.afclip.shots == (0,), "the fit is the same for all shots"
+    settings = clip_params.model_copy(update={"clip": moved}).settings("afclip")
+    assert settings == clip_params.settings("afclip")
+    assert settings.shots == (0,), "the fit is the same for all shots"
 
 
 def test_a_fixed_prompt_without_an_adaptor_is_clip_itself(clip_params: Params, outputs: Path):
@@ -189,8 +189,10 @@ def test_a_fixed_prompt_without_an_adaptor_is_clip_itself(clip_params: Params, o
     states = F.normalize(clip.model.encode_text(ids), dim=1)
     detector = load_detector(model)
     torch.testing.assert_close(F.normalize(detector.state()["states"], dim=1), states, rtol=0, atol=1e-5)
-    samples = read_manifest(outputs / "fetch" / TARGET / "manifest.csv")
-    (features,) = open_rows(base, base.dataset, [(outputs / "clip" / TARGET / "afclip", samples)], CPU)
+    workspace = Workspace(outputs)
+    samples = read_manifest(workspace.fetched(TARGET).manifest)
+    rows_of_target = workspace.rows("tokens", TARGET, "afclip"), workspace.fetched(TARGET)
+    (features,) = open_rows(base, [rows_of_target], CPU)
     rows = features.select([sample.id for sample in samples]).batch(np.arange(4), CPU)
     cosines = F.normalize(clip.project(rows.float()), dim=2) @ states.T
     expected = torch.softmax(cosines / 0.07, dim=2)[..., 1]

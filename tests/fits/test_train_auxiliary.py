@@ -10,10 +10,12 @@ from auxiliary_set import ANOMALIES, CATEGORIES, NORMALS, TARGET, configure, wri
 from adlib.base.errors import UserError
 from adlib.base.files import read_json
 from adlib.config.params import Params
+from adlib.config.workspace import Workspace
+from adlib.data.leaks import LeakError
 from adlib.data.manifest import DataError, Sample, read_manifest
 from adlib.data.splits import TrainingSet
 from adlib.evaluation.metrics import auroc
-from adlib.fits.apply_auxiliary import apply_auxiliary, check_disjoint, draw_shots
+from adlib.fits.apply_auxiliary import apply_auxiliary, draw_shots
 from adlib.fits.files import load_scores
 from adlib.fits.folder import load_detector
 from adlib.fits.train_auxiliary import train_auxiliary
@@ -33,7 +35,7 @@ def auxiliary_params(toy_params: Params, tmp_path: Path) -> Params:
 
 def learn(params: Params, outputs: Path) -> Path:
     source = outputs / "auxiliary"
-    train_auxiliary(params, "af-tokens", source, source / "fits", source / "timing.json")
+    train_auxiliary(params, "af-tokens", Workspace(source), source / "fits", source / "timing.json")
     return source / "fits"
 
 
@@ -43,8 +45,8 @@ def apply(params: Params, outputs: Path) -> Path:
         TARGET,
         "af-tokens",
         models=outputs / "auxiliary" / "fits",
-        auxiliary=outputs / "auxiliary",
-        manifest=outputs / "fetch" / TARGET / "manifest.csv",
+        auxiliary=Workspace(outputs).auxiliary,
+        fetched=Workspace(outputs).fetched(TARGET),
         features=outputs / "features" / TARGET,
         splits=outputs / "contaminate" / f"{TARGET}.json",
         out=outputs / "fits",
@@ -153,10 +155,10 @@ def test_a_shared_image_is_an_error(auxiliary_params: Params, outputs: Path, sto
     path = outputs / "fetch" / TARGET / "manifest.csv"
     path.write_text(path.read_text() + f"{known.id},train/copy.png,train\n")
     with pytest.raises(
-        DataError, match=r"auxiliary: 1 of its images belong to the target .* train/copy.png;"
+        LeakError,
+        match=r"1 images are in both the auxiliary set and the target .* train/copy.png; name another",
     ):
         apply(auxiliary_params, outputs)
-    check_disjoint(["x"], {"y": Sample("y", "y.png", "test")})
 
 
 def test_shots_are_nested_follow_paths_and_depend_on_the_seed():

@@ -12,6 +12,7 @@ from adlib.base.files import read_json, write_json
 from adlib.base.tables import read_csv
 from adlib.config.images import AuxiliaryParams
 from adlib.config.params import Params
+from adlib.config.workspace import Workspace
 from adlib.data.contaminate import contaminate
 from adlib.data.manifest import DataError, Record
 from adlib.data.rows import Features
@@ -52,7 +53,7 @@ def project(toy_params: Params, tmp_path: Path, store: Path) -> tuple[Params, Pa
     toy = planted(seed=9)
     info = replace(toy.info, ids=tuple(sorted(sample.id for sample in fetched.samples)))
     rows = np.asarray(toy.select(toy.info.ids).rows)[NORMALS:]
-    write_category(outputs, RAIL, fetched.samples, fetched.labels, Features(info, rows))
+    write_category(outputs, RAIL, fetched.samples, fetched.labels, Features(info, rows), tmp_path / "rails")
     labels = {label.id: label for label in fetched.labels}
     plan = contaminate(
         fetched.samples, labels, levels=params.noise.levels, seeds=params.seeds, reserve=0.4, overlap=False,
@@ -67,10 +68,11 @@ def project(toy_params: Params, tmp_path: Path, store: Path) -> tuple[Params, Pa
 
 def score(params: Params, outputs: Path) -> None:
     learned = outputs / "auxiliary" / "fits"
-    train_auxiliary(params, "af-tokens", outputs / "auxiliary", learned, outputs / "timing.json")
+    workspace = Workspace(outputs)
+    train_auxiliary(params, "af-tokens", workspace.auxiliary, learned, outputs / "timing.json")
     apply_auxiliary(
-        params, RAIL, "af-tokens", models=learned, auxiliary=outputs / "auxiliary",
-        manifest=outputs / "fetch" / RAIL / "manifest.csv", features=outputs / "features" / RAIL,
+        params, RAIL, "af-tokens", models=learned, auxiliary=workspace.auxiliary,
+        fetched=workspace.fetched(RAIL), features=outputs / "features" / RAIL,
         splits=outputs / "contaminate" / f"{RAIL}.json", out=outputs / "fits" / RAIL / "af-tokens",
         timing=outputs / "timing" / RAIL / "af-tokens.json",
     )  # fmt: skip
@@ -81,7 +83,7 @@ def test_pixel_metrics_and_a_report(project: tuple[Params, Path, Fetched], tmp_p
     score(params, outputs)
     out = outputs / "evaluation" / RAIL / "af-tokens"
     evaluate(
-        params, RAIL, outputs / "fetch" / RAIL, outputs / "contaminate" / f"{RAIL}.json",
+        params, RAIL, Workspace(outputs).fetched(RAIL), outputs / "contaminate" / f"{RAIL}.json",
         outputs / "fits" / RAIL / "af-tokens", out,
     )  # fmt: skip
     found = read_json(out / "metrics.json")
@@ -95,7 +97,7 @@ def test_pixel_metrics_and_a_report(project: tuple[Params, Path, Fetched], tmp_p
     assert all(entry["above"] is None for entry in gallery["hits"] + gallery["misses"])
 
     (tmp_path / "params.yaml").write_text("as given")
-    write_report(params, outputs, tmp_path / "report", tmp_path / "params.yaml")
+    write_report(params, Workspace(outputs), tmp_path / "report", tmp_path / "params.yaml")
     rows = read_csv(tmp_path / "report" / "results.csv")
     assert {row["metric"] for row in rows} == PIXEL
     page = (tmp_path / "report" / "index.html").read_text()

@@ -67,22 +67,22 @@ def test_methods_without_shots_make_no_table():
 
 
 def test_the_page_has_a_row_a_number_of_shots(chosen: Params, tmp_path: Path):
-    outputs = make_outputs(tmp_path / "outputs", chosen, masked=("poly",))
+    workspace = make_outputs(tmp_path / "outputs", chosen, masked=("poly",))
     seconds = {"fit": 2.0, "score": 0.5}
     fits = [f"noise-{level:g}_seed-{seed}" for level in chosen.noise.levels for seed in chosen.seeds]
     timing = {f"{v}{fit}": seconds for fit in fits for v in ("", "shots-1/", "shots-4/")}
     from adlib.base.files import write_json
 
     for category in chosen.dataset.categories:
-        write_json(outputs / "timing" / category / "af-tokens.json", timing)
-    tables = few_shot_tables(read_results(chosen, outputs))
+        write_json(workspace.outputs / "timing" / category / "af-tokens.json", timing)
+    tables = few_shot_tables(read_results(chosen, workspace))
     assert [(table.category, table.noise) for table in tables] == [
         (category, level) for category in ("Mean over 2 categories", "mono", "poly") for level in (0.0, 0.1)
     ]
     assert [row.shots for row in tables[0].rows] == list(SHOTS)
     assert "pixel AUROC" not in tables[2].metrics
     assert "pixel AUROC" in tables[4].metrics
-    write_report(chosen, outputs, tmp_path / "report", ROOT / "params.yaml")
+    write_report(chosen, workspace, tmp_path / "report", ROOT / "params.yaml")
     page = (tmp_path / "report" / "index.html").read_text()
     assert "With a few normal images" in page
     assert "Student's 95&nbsp;% interval" in page

@@ -16,15 +16,15 @@ from adlib.report.results import Results, read_results
 @pytest.fixture
 def made(params: Params, tmp_path: Path) -> tuple[Results, Path, Params]:
     chosen = configure(params, levels=(0.0, 0.05, 0.1), seeds=(0, 1))
-    outputs = make_outputs(tmp_path / "outputs", chosen)
-    return read_results(chosen, outputs), outputs, chosen
+    workspace = make_outputs(tmp_path / "outputs", chosen)
+    return read_results(chosen, workspace), workspace, chosen
 
 
 def test_counts_are_summed_over_seeds_at_both_ends(made: tuple[Results, Path, Params]):
-    results, outputs, _ = made
-    rows = operating_rows(results, outputs)
+    results, workspace, _ = made
+    rows = operating_rows(results, workspace)
     assert [row.noise for row in rows] == [0.0, 0.1] * 4
-    fits = read_json(outputs / "evaluation" / "mono" / "simplenet" / "metrics.json")["thresholds"]
+    fits = read_json(workspace.outputs / "evaluation" / "mono" / "simplenet" / "metrics.json")["thresholds"]
     clean = [fit for fit in fits if fit["noise"] == 0.0]
     assert rows[0].false_positives == sum(fit["false_positives"] for fit in clean)
     assert (rows[0].normals, rows[0].anomalies) == (2 * 12, 2 * 12)
@@ -32,17 +32,17 @@ def test_counts_are_summed_over_seeds_at_both_ends(made: tuple[Results, Path, Pa
 
 
 def test_without_calibration_there_are_no_rows(made: tuple[Results, Path, Params]):
-    results, outputs, chosen = made
-    for path in outputs.glob("evaluation/*/*/metrics.json"):
+    results, workspace, chosen = made
+    for path in workspace.outputs.glob("evaluation/*/*/metrics.json"):
         write_json(path, read_json(path) | {"thresholds": []})
-    assert operating_rows(results, outputs) == []
-    write_report(chosen, outputs, outputs / "report", ROOT / "params.yaml")
-    assert "No calibration images were set aside" in (outputs / "report" / "index.html").read_text()
+    assert operating_rows(results, workspace) == []
+    write_report(chosen, workspace, workspace.outputs / "report", ROOT / "params.yaml")
+    assert "No calibration images were set aside" in (workspace.outputs / "report" / "index.html").read_text()
 
 
 def test_a_row_a_kind_of_defect_with_every_method(made: tuple[Results, Path, Params]):
-    results, outputs, _ = made
-    rows = defect_rows(results, outputs)
+    results, workspace, _ = made
+    rows = defect_rows(results, workspace)
     assert [(row.category, row.defect) for row in rows] == [
         (category, defect) for category in ("mono", "poly") for defect in ("crack", "dent")
     ]
@@ -50,16 +50,16 @@ def test_a_row_a_kind_of_defect_with_every_method(made: tuple[Results, Path, Par
 
 
 def test_the_likest_pair_comes_first(made: tuple[Results, Path, Params]):
-    results, outputs, chosen = made
-    path = outputs / "audit" / "mono.json"
+    results, workspace, chosen = made
+    path = workspace.outputs / "audit" / "mono.json"
     found = read_json(path)
     closer = found["pairs"][0] | {"distance": 1}
     write_json(path, found | {"pairs": [*found["pairs"], closer]})
-    write_json(outputs / "audit" / "poly.json", found | {"pairs": []})
-    pairs = lookalikes(results, outputs)
+    write_json(workspace.outputs / "audit" / "poly.json", found | {"pairs": []})
+    pairs = lookalikes(results, workspace)
     assert list(pairs) == ["mono"]
     assert [pair["distance"] for pair in pairs["mono"]] == [1, 4]
-    write_report(chosen, outputs, outputs / "report", ROOT / "params.yaml")
-    text = (outputs / "report" / "index.html").read_text()
+    write_report(chosen, workspace, workspace.outputs / "report", ROOT / "params.yaml")
+    text = (workspace.outputs / "report" / "index.html").read_text()
     assert "2 pairs" in text
     assert "t01.png (test) and n03.png (training)" in text

@@ -50,8 +50,8 @@ class Page(HTMLParser):
 
 
 def write(folder: Path, chosen, **options) -> str:
-    outputs = make_outputs(folder / "outputs", chosen, **options)
-    write_report(chosen, outputs, folder / "report", ROOT / "params.yaml")
+    workspace = make_outputs(folder / "outputs", chosen, **options)
+    write_report(chosen, workspace, folder / "report", ROOT / "params.yaml")
     return (folder / "report" / "index.html").read_text(encoding="utf-8")
 
 
@@ -190,12 +190,12 @@ def test_many_categories_start_folded(params, tmp_path: Path):
 
 def test_names_from_the_data_cannot_become_markup(params, tmp_path: Path):
     chosen = configure(params, categories=("mono",), methods=("patchcore",))
-    outputs = make_outputs(tmp_path / "outputs", chosen)
-    path = outputs / "evaluation" / "mono" / "patchcore" / "gallery.json"
+    workspace = make_outputs(tmp_path / "outputs", chosen)
+    path = workspace.outputs / "evaluation" / "mono" / "patchcore" / "gallery.json"
     found = read_json(path)
     found["groups"]["hits"][0] |= {"path": '"><script>alert(1)</script>', "defect": "<b>crack"}
     write_json(path, found)
-    write_report(chosen, outputs, tmp_path / "report", ROOT / "params.yaml")
+    write_report(chosen, workspace, tmp_path / "report", ROOT / "params.yaml")
     page = Page((tmp_path / "report" / "index.html").read_text(encoding="utf-8"))
     assert not page.all("script")
     assert "<b>crack" in page.text
@@ -212,23 +212,23 @@ def test_names_from_the_data_cannot_become_markup(params, tmp_path: Path):
 )
 def test_a_missing_output_is_named_and_nothing_is_written(params, tmp_path: Path, name: str):
     chosen = configure(params)
-    outputs = make_outputs(tmp_path / "outputs", chosen)
-    (outputs / name).unlink()
+    workspace = make_outputs(tmp_path / "outputs", chosen)
+    (workspace.outputs / name).unlink()
     with pytest.raises(UserError, match=rf"{re.escape(name)}: no such file.*dvc repro"):
-        write_report(chosen, outputs, tmp_path / "report", ROOT / "params.yaml")
+        write_report(chosen, workspace, tmp_path / "report", ROOT / "params.yaml")
     assert not (tmp_path / "report").exists()
 
 
 def test_timings_and_devices_are_shown_as_recorded(params, tmp_path: Path):
     chosen = configure(params, categories=("mono",), methods=("patchcore",), levels=(0.1,), seeds=(0, 1))
-    outputs = make_outputs(tmp_path / "outputs", chosen)
+    workspace = make_outputs(tmp_path / "outputs", chosen)
     seconds = {
         "noise-0.1_seed-0": {"fit": 10.0, "score": 2.0, "device": "cuda"},
         "noise-0.1_seed-1": {"fit": 20.0, "score": 4.0, "device": "cuda"},
         "noise-0.2_seed-0": {"fit": 900.0, "score": 900.0, "device": "left over from an older run"},
     }
-    write_json(outputs / "timing" / "mono" / "patchcore.json", seconds)
-    write_report(chosen, outputs, tmp_path / "report", ROOT / "params.yaml")
+    write_json(workspace.outputs / "timing" / "mono" / "patchcore.json", seconds)
+    write_report(chosen, workspace, tmp_path / "report", ROOT / "params.yaml")
     text = Page((tmp_path / "report" / "index.html").read_text(encoding="utf-8")).text
     assert "mono patchcore 15.0 3.0 8.0 cuda" in text
     assert "older run" not in text

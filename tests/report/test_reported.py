@@ -8,6 +8,7 @@ from fake_outputs import configure, make_outputs
 from toys import ROOT
 
 from adlib.config.params import Params
+from adlib.config.workspace import Workspace
 from adlib.papers.tables import paper_results
 from adlib.report.build import write_report
 from adlib.report.reported import protocols, reported_rows
@@ -28,7 +29,7 @@ def test_papers_stand_beside_ours(carpet: tuple[Results, Params], tmp_path: Path
     padim = paper_results("comet", dataset="mvtec", category="carpet", method="padim", metric="image_auroc")
     assert rows["image AUROC"].papers["padim, CoMet (Aqeel et al. 2025)"] == f"{padim[0].percent:.1f}"
     assert rows["pixel AUROC"].ours == {"patchcore": "90.0", "comet-sn": "90.0"}
-    write_report(chosen, tmp_path / "outputs", tmp_path / "report", ROOT / "params.yaml")
+    write_report(chosen, Workspace(tmp_path / "outputs"), tmp_path / "report", ROOT / "params.yaml")
     assert "Beside the papers" in (tmp_path / "report" / "index.html").read_text()
 
 
@@ -74,9 +75,9 @@ def test_a_set_without_published_masks_says_so(
     """CoZAD's Tables 1 and 2: the mean and six competitors; the transductive variant has no paper."""
     names = tuple(f"c{i}" for i in range(count))
     chosen = configure(params, categories=names, methods=("simplenet", "patchcore", "comet-sn"))
-    outputs = make_outputs(tmp_path, chosen, masked=names if masked else ())
+    workspace = make_outputs(tmp_path, chosen, masked=names if masked else ())
     methods = ("simplenet", "cozad-zero", "cozad-zero/transductive")
-    results = replace(read_results(chosen, outputs), dataset=dataset, methods=methods)
+    results = replace(read_results(chosen, workspace), dataset=dataset, methods=methods)
     words = dict(zip(methods, ("full-shot", "zero-shot visa", "transductive"), strict=True))
     rows = {row.metric: row for row in reported_rows(results, words) if row.protocol == "zero-shot visa"}
     image, pixel = rows["image AUROC"], rows["pixel AUROC"]

@@ -12,6 +12,7 @@ from fake_outputs import configure, make_outputs
 from adlib.base.errors import UserError
 from adlib.base.files import read_json, write_json
 from adlib.base.tables import read_csv
+from adlib.config.workspace import Workspace
 from adlib.report.results import Results, read_results, write_results
 
 
@@ -109,7 +110,7 @@ def test_both_files_are_the_same_bytes_in_another_folder(params, tmp_path: Path)
     make_outputs(tmp_path / "here" / "outputs", chosen)
     shutil.copytree(tmp_path / "here" / "outputs", tmp_path / "else where" / "outputs")
     for folder in ("here", "else where"):
-        write_results(tmp_path / folder, read_results(chosen, tmp_path / folder / "outputs"))
+        write_results(tmp_path / folder, read_results(chosen, Workspace(tmp_path / folder / "outputs")))
     for name in ("results.csv", "summary.json"):
         assert (tmp_path / "here" / name).read_bytes() == (tmp_path / "else where" / name).read_bytes()
 
@@ -117,9 +118,9 @@ def test_both_files_are_the_same_bytes_in_another_folder(params, tmp_path: Path)
 def test_outputs_that_params_no_longer_name_are_not_counted(params, tmp_path: Path):
     methods = ("simplenet", "patchcore", "comet-sn")
     wide = configure(params, categories=("mono", "poly", "old"), methods=methods)
-    outputs = make_outputs(tmp_path / "outputs", wide)
+    workspace = make_outputs(tmp_path / "outputs", wide)
     narrow = configure(params, categories=("mono",), levels=(0.1,), seeds=(1,))
-    results = read_results(narrow, outputs)
+    results = read_results(narrow, workspace)
     assert {row[1] for row in results.rows()} == {"mono"}
     assert {row[2] for row in results.rows()} == {"simplenet", "patchcore"}
     assert {row[3:5] for row in results.rows()} == {("0.1", "1")}
@@ -127,18 +128,18 @@ def test_outputs_that_params_no_longer_name_are_not_counted(params, tmp_path: Pa
 
 def test_a_missing_evaluation_says_what_to_run(params, tmp_path: Path):
     chosen = configure(params)
-    outputs = make_outputs(tmp_path / "outputs", chosen)
-    shutil.rmtree(outputs / "evaluation" / "poly" / "patchcore")
+    workspace = make_outputs(tmp_path / "outputs", chosen)
+    shutil.rmtree(workspace.outputs / "evaluation" / "poly" / "patchcore")
     with pytest.raises(UserError, match=r"poly/patchcore/metrics\.json: no such file.*dvc repro"):
-        read_results(chosen, outputs)
+        read_results(chosen, workspace)
 
 
 @pytest.mark.parametrize(("key", "value", "place"), [("noise", 0.1, "noise 0.1, seed 0"), ("seed", 1, "1")])
 def test_a_missing_level_or_seed_says_which(params, tmp_path: Path, key: str, value: float, place: str):
     chosen = configure(params)
-    outputs = make_outputs(tmp_path / "outputs", chosen)
-    path = outputs / "evaluation" / "mono" / "simplenet" / "metrics.json"
+    workspace = make_outputs(tmp_path / "outputs", chosen)
+    path = workspace.outputs / "evaluation" / "mono" / "simplenet" / "metrics.json"
     found = read_json(path)
     write_json(path, found | {"metrics": [entry for entry in found["metrics"] if entry[key] != value]})
     with pytest.raises(UserError, match=rf"mono/simplenet/metrics\.json: nothing at .*{place}.*dvc repro"):
-        read_results(chosen, outputs)
+        read_results(chosen, workspace)

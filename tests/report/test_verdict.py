@@ -133,15 +133,17 @@ def test_mean_over_categories_by_hand():
 
 def test_paired_rows_cover_both_ends_and_start_with_the_mean(params, tmp_path):
     chosen = configure(params, levels=(0.0, 0.05, 0.1))
-    outputs = make_outputs(tmp_path, chosen)
-    cells = {(c, m): by_fit(read_rows(outputs, c, m)) for c in ("mono", "poly") for m in chosen.methods.names}
-    rows = paired_rows(read_results(chosen, outputs), cells)
+    workspace = make_outputs(tmp_path, chosen)
+    cells = {
+        (c, m): by_fit(read_rows(workspace, c, m)) for c in ("mono", "poly") for m in chosen.methods.names
+    }
+    rows = paired_rows(read_results(chosen, workspace), cells)
     assert [row.noise for row in rows] == [0.0, 0.1]
     for row in rows:
         assert list(row.tests) == ["Mean over 2 categories", "mono", "poly"]
         assert row.overall == row.tests["Mean over 2 categories"]
         assert {row.leader, row.other} == {"simplenet", "patchcore"}
-    assert paired_rows(read_results(configure(params, methods=("patchcore",)), outputs), cells) == []
+    assert paired_rows(read_results(configure(params, methods=("patchcore",)), workspace), cells) == []
 
 
 def test_weights_are_summarised_by_hand():

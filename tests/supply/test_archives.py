@@ -71,6 +71,17 @@ def test_good_archives(tmp_path: Path, suffix: str):
     assert everything(tmp_path) == {archive.name, "out", "out/deep"} | {f"out/{name}" for name in files}
 
 
+def test_a_tar_gives_no_rights_away(tmp_path: Path):
+    with tarfile.open(tmp_path / "x.tar", "w") as archive:
+        info = tarfile.TarInfo("run.sh")
+        info.mode, info.uid = 0o6777, 12345
+        archive.addfile(info)
+    unpack(tmp_path / "out", tmp_path / "x.tar")
+    found = (tmp_path / "out" / "run.sh").stat()
+    assert stat.S_IMODE(found.st_mode) == 0o755
+    assert found.st_uid == (tmp_path / "x.tar").stat().st_uid
+
+
 def test_archives_in_an_archive(tmp_path: Path):
     innermost = tarred(tmp_path / "2.tar.gz", {"c.txt": b"c"}, ".tar.gz").read_bytes()
     inner = zipped(tmp_path / "1.zip", {"sub/2.tar.gz": innermost, "b.txt": b"b"}).read_bytes()

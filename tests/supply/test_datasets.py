@@ -9,7 +9,7 @@ import pytest
 from benchmark_trees import CASES
 
 from adlib.data.manifest import DataError
-from adlib.datasets import dataset_records, dataset_root
+from adlib.datasets import dataset_records, dataset_source
 from adlib.datasets.catalogue import Archive, Benchmark, catalogue
 from adlib.supply import datasets as sources
 from adlib.supply.datasets import obtain
@@ -54,7 +54,7 @@ def test_a_download_becomes_a_dataset(tmp_path: Path, archive: Path, monkeypatch
     target = tmp_path / "sets" / "btad"
     assert obtain("btad", benchmark(archive), target) == target
     assert asked == [(("http://server/btad.zip",), "btad.zip", sha256(archive), Path("checksums.json"))]
-    assert len(dataset_records("btad", dataset_root("btad", str(target), ""), "01")) == 5
+    assert len(dataset_records("btad", dataset_source("btad", str(target), "").folder, "01")) == 5
     assert [path.name for path in target.parent.iterdir()] == ["btad"]
     obtain("btad", benchmark(archive), target)
     assert len(asked) == 1  # a local folder comes first

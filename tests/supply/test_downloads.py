@@ -13,14 +13,15 @@ from pathlib import Path
 
 import pytest
 import requests
+from urllib3.util import retry
 
 from adlib.base.files import read_json
 from adlib.supply import downloads
-from adlib.supply.downloads import DownloadError, Patience, download, pinned, retry_after
+from adlib.supply.downloads import RETRIES, DownloadError, download, pinned
 
 DATA = bytes(range(256)) * 4000
 SHA = hashlib.sha256(DATA).hexdigest()
-PATIENCE = Patience(attempts=3, backoff=1, longest=60, timeout=0.5)
+THRICE = RETRIES.new(total=2, backoff_jitter=0, retry_after_max=60)
 
 
 @dataclass
@@ -81,8 +82,9 @@ def handler_of(server: Server) -> type[BaseHTTPRequestHandler]:
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     state = Server()
+    monkeypatch.setattr(retry.time, "sleep", state.waits.append)
     http = ThreadingHTTPServer(("127.0.0.1", 0), handler_of(state))
     http.daemon_threads = True
     thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.02})
@@ -101,8 +103,8 @@ def get(server: Server, folder: Path, sha256: str | None = SHA, urls: list[str] 
         folder / "data.zip",
         sha256,
         pins=folder / "checksums.json",
-        patience=PATIENCE,
-        sleep=server.waits.append,
+        retries=THRICE,
+        silence=0.5,
     )
 
 
@@ -123,7 +125,7 @@ def test_goes_on_where_it_was_cut(server: Server, tmp_path: Path):
     server.answers = ["cut 300000", "cut 200000", "ok"]
     assert get(server, tmp_path).read_bytes() == DATA
     assert server.ranges == [None, "bytes=294912-", "bytes=491520-"]  # whole pieces of 32 KiB
-    assert server.waits == [1, 1]  # both brought something, so the waits do not grow
+    assert server.waits == []  # both brought something, so there is no reason to wait
     assert names(tmp_path) == {"data.zip"}
 
 
@@ -209,20 +211,30 @@ def test_every_mirror_is_listed(server: Server, tmp_path: Path):
 def test_a_busy_server_is_asked_again(server: Server, tmp_path: Path, status: int):
     server.answers = [f"{status} 7", str(status), "ok"]
     assert get(server, tmp_path).read_bytes() == DATA
-    assert server.waits == [7, 2]  # what it asks for, then twice the first wait
+    assert server.waits == [7, 2]  # what it asks for, then Retry's second wait
 
 
-def test_the_longest_wait(server: Server, tmp_path: Path):
-    server.answers = ["429 9999", "ok"]
-    get(server, tmp_path)
-    assert server.waits == [60]
+@pytest.mark.parametrize(
+    ("asked", "waits"),
+    [
+        ("9999", [60]),
+        (email.utils.formatdate(time.time() + 9999, usegmt=True), [60]),
+        ("Mon, 01 Jan 2001 00:00:00 GMT", []),
+        ("soon", []),
+    ],
+)
+def test_what_a_server_asks_for(server: Server, tmp_path: Path, asked: str, waits: list[float]):
+    """Seconds or a date, both up to the longest wait; past dates and other words are no reason to wait."""
+    server.answers = [f"429 {asked}", "ok"]
+    assert get(server, tmp_path).read_bytes() == DATA
+    assert server.waits == waits
 
 
 def test_a_server_that_stays_busy(server: Server, tmp_path: Path):
     server.answers = ["429"]
     with pytest.raises(DownloadError, match="the server answers 429; given up after 3 attempts"):
         get(server, tmp_path)
-    assert server.waits == [1, 2]
+    assert server.waits == [2]  # Retry asks again at once, then waits 2, 4, 8 …
 
 
 def test_a_server_that_falls_silent(server: Server, tmp_path: Path):
@@ -232,7 +244,7 @@ def test_a_server_that_falls_silent(server: Server, tmp_path: Path):
 
 
 def test_a_slow_server_is_waited_for(server: Server, tmp_path: Path):
-    """Eleven pieces take longer than `Patience.timeout`, which counts silence only."""
+    """Eleven pieces take longer than `silence`, which counts seconds without a byte only."""
     server.answers = ["slow 100000"]
     assert get(server, tmp_path).read_bytes() == DATA
     assert server.ranges == [None]
@@ -260,18 +272,6 @@ def test_a_full_disk(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyP
     with pytest.raises(DownloadError, match=r"0\.00 GiB to come, 0\.00 GiB free; make room"):
         get(server, tmp_path)
     assert names(tmp_path) == set()
-
-
-@pytest.mark.parametrize(
-    ("value", "seconds"), [("5", 5.0), ("", None), ("soon", None), ("Mon, 01 Jan 2001 00:00:00 GMT", 0.0)]
-)
-def test_retry_after(value: str, seconds: float | None):
-    assert retry_after({"Retry-After": value}) == seconds
-
-
-def test_retry_after_a_date():
-    later = email.utils.formatdate(time.time() + 100, usegmt=True)
-    assert retry_after({"Retry-After": later}) == pytest.approx(100, abs=2)
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,10 @@ from toys import toy_features
 
 from adlib.base.files import sha256_file, write_json
 from adlib.config.params import Params
+from adlib.config.workspace import Workspace
 from adlib.data.manifest import Label, Sample, write_rows
 from adlib.data.rows import INFO, ROWS, Features
+from adlib.data.source import Source, write_source
 from adlib.data.splits import Splits, TrainingSet, write_splits
 
 CATEGORIES = ("cloth", "stone")
@@ -31,10 +33,10 @@ def write_sets(folder: Path) -> Path:
     """Images with masks and features below `folder/data` and `folder/outputs`; returns the outputs."""
     for seed, category in enumerate(CATEGORIES):
         samples, labels, features = _category(folder / "data", category, seed)
-        write_category(folder / "outputs" / "auxiliary", category, samples, labels, features)
+        write_category(folder / "outputs" / "auxiliary", category, samples, labels, features, folder / "data")
     features = planted(seed=9)
     samples = [Sample(id, f"{id}.png", "test" if id[0] == "a" else "train") for id in features.info.ids]
-    write_category(folder / "outputs", TARGET, samples, None, features)
+    write_category(folder / "outputs", TARGET, samples, None, features, folder / "data")
     train = tuple(id for id in features.info.ids[:8])
     sets = [TrainingSet(0.0, 0, train), TrainingSet(0.1, 0, (features.info.ids[-1], *train))]
     write_splits(
@@ -45,13 +47,19 @@ def write_sets(folder: Path) -> Path:
 
 
 def write_category(
-    outputs: Path, category: str, samples: list[Sample], labels: list[Label] | None, features: Features
+    outputs: Path,
+    category: str,
+    samples: list[Sample],
+    labels: list[Label] | None,
+    features: Features,
+    root: Path,
 ) -> None:
     """Manifest, labels and features of one category."""
-    fetched, embedded = outputs / "fetch" / category, outputs / "features" / category
-    write_rows(fetched / "manifest.csv", samples, Sample)
+    fetched, embedded = Workspace(outputs).fetched(category), Workspace(outputs).rows("patches", category)
+    write_rows(fetched.manifest, samples, Sample)
+    write_source(fetched.source, Source(str(root)))
     if labels is not None:
-        write_rows(fetched / "labels.csv", labels, Label)
+        write_rows(fetched.labels, labels, Label)
     embedded.mkdir(parents=True)
     np.save(embedded / ROWS, _rows(features))
     info = features.info

@@ -8,6 +8,7 @@ from adlib.base.files import write_json
 from adlib.base.rng import numpy_stream
 from adlib.base.tables import write_csv
 from adlib.config.params import Params
+from adlib.config.workspace import Workspace
 from adlib.data.contaminate import added_anomalies
 from adlib.data.splits import Splits, TrainingSet, write_splits
 from adlib.evaluation.evaluate import DEFECT_COLUMNS, IMAGE_COLUMNS, threshold_met
@@ -47,19 +48,21 @@ def configure(
     )
 
 
-def make_outputs(folder: Path, params: Params, *, masked: tuple[str, ...] = ()) -> Path:
+def make_outputs(folder: Path, params: Params, *, masked: tuple[str, ...] = ()) -> Workspace:
     """Write evaluations, splits and timings; the categories in `masked` have pixel metrics as well."""
+    workspace = Workspace(folder)
     for category in params.dataset.categories:
         sets = [_training_set(level, seed) for seed in params.seeds for level in params.noise.levels]
         splits = Splits(tuple(f"t{i:02}" for i in range(TEST)), params.noise.overlap, tuple(sets))
-        write_splits(folder / "contaminate" / f"{category}.json", splits)
-        write_json(folder / "audit" / f"{category}.json", {"bits": 256, "limit": 16, "pairs": [PAIR]})
+        write_splits(workspace.splits(category), splits)
+        write_json(workspace.lookalikes(category), {"bits": 256, "limit": 16, "pairs": [PAIR]})
         for method in params.methods.names:
-            out = folder / "evaluation" / category / method
-            _evaluation(out, category, method, splits, pixels=category in masked)
+            _evaluation(
+                workspace.evaluation(category, method), category, method, splits, pixels=category in masked
+            )
             seconds = {s.name: {"fit": 2.0, "score": 0.5} for s in sets}
-            write_json(folder / "timing" / category / f"{method}.json", seconds)
-    return folder
+            write_json(workspace.timing(method, category), seconds)
+    return workspace
 
 
 def _training_set(level: float, seed: int) -> TrainingSet:

@@ -6,8 +6,10 @@ from toys import CPU, ROOT
 
 from adlib.config.images import DatasetParams
 from adlib.config.params import Params
+from adlib.config.workspace import Workspace
 from adlib.data.contaminate import contaminate
 from adlib.data.manifest import Label, Sample, write_rows
+from adlib.data.source import write_source
 from adlib.data.splits import write_splits
 from adlib.datasets.fetch import Fetched, fetch
 from adlib.embedding.patches import build_features
@@ -43,9 +45,10 @@ def prepare(params: Params, outputs: Path) -> None:
 def embedded(params: Params, dataset: DatasetParams, category: str, outputs: Path) -> Fetched:
     """What `fetch` and `features` leave of a category."""
     fetched = fetch(dataset, category)
-    (outputs / "fetch" / category).mkdir(parents=True)
-    write_rows(outputs / "fetch" / category / "manifest.csv", fetched.samples, Sample)
-    write_rows(outputs / "fetch" / category / "labels.csv", fetched.labels, Label)
+    files = Workspace(outputs).fetched(category)
+    write_rows(files.manifest, fetched.samples, Sample)
+    write_source(files.source, fetched.source)
+    write_rows(files.labels, fetched.labels, Label)
     build_features(
         outputs / "features" / category, fetched.samples, Path(dataset.root), params.backbone,
         image_size=64, keep_aspect=False, device=CPU,

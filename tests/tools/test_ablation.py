@@ -17,9 +17,9 @@ from adlib.base.tables import read_csv
 from adlib.base.yaml import ParamsError
 from adlib.cli.app import app
 from adlib.config.params import Params
+from adlib.config.workspace import Workspace
 from adlib.data.manifest import DataError
 from adlib.data.splits import read_splits
-from adlib.learning.methods.registry import METHODS
 from adlib.papers.tables import FOLDER, named_setting
 from adlib.tools.ablation import Measured, find_ablation, override, run_ablation
 from adlib.tools.ablation_tables import NOT_MEASURED, comparison, differences, markdown, table, with_interval
@@ -53,7 +53,7 @@ def test_every_setting_is_valid_and_is_a_row_of_the_paper(name: str, params: Par
         for setting in ablation.settings:
             assert (method, setting) in reported
             chosen = ablation.params(params, method, setting)
-            seen.append((METHODS[method].settings(chosen).model_dump_json(), chosen.backbone))
+            seen.append((chosen.settings(method).model_dump_json(), chosen.backbone))
     assert {setting for method, setting in reported if method in ablation.methods} == set(ablation.settings)
     # Table 5 of CoZAD varies three parameters around one and the same setting.
     assert len(set(seen)) == len(seen) - (2 if name == "cozad-table5" else 0)
@@ -90,7 +90,7 @@ def test_an_unknown_ablation_lists_the_known():
 
 def test_a_table_is_run_and_printed_beside_the_paper(small: Params, prepared: Path):
     ablation = find_ablation("cozad-table3")
-    measured = run_ablation(ablation, override(small, {"noise.levels": [0.0]}), prepared)
+    measured = run_ablation(ablation, override(small, {"noise.levels": [0.0]}), Workspace(prepared))
     assert {one.setting for one in measured} == set(ablation.settings)
     assert {one.noise for one in measured} == {0.0}
     assert {"image_auroc", "pixel_auroc", "fit_seconds"} <= {one.metric for one in measured}
@@ -109,7 +109,7 @@ def test_a_table_is_run_and_printed_beside_the_paper(small: Params, prepared: Pa
 def test_the_zero_shot_protocol_trains_once_on_the_auxiliary_set(small: Params, prepared: Path):
     row = "+ Meta-Learning"
     ablation = find_ablation("cozad-table3").chosen([row], zero_shot=True)
-    measured = run_ablation(ablation, small, prepared)
+    measured = run_ablation(ablation, small, Workspace(prepared))
     assert {one.setting for one in measured} == {row}
     aurocs = {one.noise: one.value for one in measured if one.metric == "image_auroc"}
     assert aurocs[0.0] == aurocs[0.1]  # one model, which saw nothing of the target
@@ -122,9 +122,9 @@ def test_the_zero_shot_protocol_trains_once_on_the_auxiliary_set(small: Params, 
     with pytest.raises(UserError, match="cozad-table3 has no setting 'x'; there are Baseline"):
         find_ablation("cozad-table3").chosen(["x"])
     with pytest.raises(UserError, match=r"terrazzo is missing; run `dvc repro` with that method"):
-        run_ablation(ablation, override(small, {"auxiliary.categories": ["terrazzo"]}), prepared)
+        run_ablation(ablation, override(small, {"auxiliary.categories": ["terrazzo"]}), Workspace(prepared))
     with pytest.raises(UserError, match=r"auxiliary.categories: is empty"):
-        run_ablation(ablation, override(small, {"auxiliary.categories": []}), prepared)
+        run_ablation(ablation, override(small, {"auxiliary.categories": []}), Workspace(prepared))
 
 
 def test_other_layers_have_features_of_their_own(small: Params, prepared: Path):
@@ -132,7 +132,7 @@ def test_other_layers_have_features_of_their_own(small: Params, prepared: Path):
     params = override(small, {"noise.levels": [0.0]})
     for zero_shot in (False, True):
         ablation = find_ablation("cozad-table6").chosen(rows, zero_shot=zero_shot)
-        measured = run_ablation(ablation, params, prepared)
+        measured = run_ablation(ablation, params, Workspace(prepared))
         values = [[one.value for one in measured if one.setting == row] for row in rows]
         assert len(values[0]) == len(values[1]) > 3
         assert values[0] != values[1]
@@ -152,7 +152,7 @@ def test_zero_few_and_full_shot(small: Params, prepared: Path):
     own = set(read_splits(prepared / "contaminate" / f"{CATEGORY}.json").training_sets[0].ids)
     before = fits(prepared.parent / "store")
     quick = {name: {**s, "methods.*.epochs": 1} for name, s in ablation.settings.items()}
-    measured = run_ablation(replace(ablation, settings=quick), params, prepared)
+    measured = run_ablation(replace(ablation, settings=quick), params, Workspace(prepared))
     trained = [set(ids) for fit, ids in fits(prepared.parent / "store").items() if fit not in before]
     zero, *few = sorted(trained, key=lambda ids: (not ids.isdisjoint(own), len(ids)))
     assert zero.isdisjoint(own)
@@ -165,7 +165,7 @@ def test_zero_few_and_full_shot(small: Params, prepared: Path):
 
 def test_our_own_table_has_a_part_alone_and_a_part_left_out(params: Params):
     parts = find_ablation("comet-parts")
-    settings = [parts.params(params, "comet-sn", name).comet_sn for name in parts.settings]
+    settings = [parts.params(params, "comet-sn", name).settings("comet-sn") for name in parts.settings]
     assert len({chosen.model_dump_json() for chosen in settings}) == len(parts.settings)
     assert parts.params(params, "comet-sn", parts.reference) == params
 
@@ -257,9 +257,9 @@ def test_markdown():
 def test_what_the_pipeline_has_not_prepared_is_the_users_error(small: Params, prepared: Path):
     ablation = find_ablation("cozad-table3")
     with pytest.raises(UserError, match=r"other.json is missing; run `dvc repro` first"):
-        run_ablation(ablation, override(small, {"dataset.categories": ["other"]}), prepared)
+        run_ablation(ablation, override(small, {"dataset.categories": ["other"]}), Workspace(prepared))
     with pytest.raises(UserError, match=r"has noise-0_seed-0, noise-0\.1_seed-0; run `dvc repro` for other"):
-        run_ablation(ablation, override(small, {"seeds": [0, 1]}), prepared)
+        run_ablation(ablation, override(small, {"seeds": [0, 1]}), Workspace(prepared))
 
 
 def test_command_writes_both_tables(
@@ -294,4 +294,4 @@ def test_command_writes_both_tables(
 def test_painted_copies_are_asked_for_where_they_are_missing(small: Params, prepared: Path):
     parts = find_ablation("comet-parts").chosen(["without the density prior"])
     with pytest.raises(DataError, match="has no painted copies; `dvc repro` with a share"):
-        run_ablation(parts, override(small, {"methods.comet-sn.painted.share": 0.5}), prepared)
+        run_ablation(parts, override(small, {"methods.comet-sn.painted.share": 0.5}), Workspace(prepared))

@@ -9,10 +9,10 @@ from tiny_clip import tiny_clip
 from toys import CPU, ROOT
 
 from adlib.config.params import Params
+from adlib.config.workspace import Workspace
 from adlib.data.contaminate import contaminate
 from adlib.data.splits import write_splits
 from adlib.embedding.tokens import build_tokens
-from adlib.learning.methods.registry import AUXILIARY_METHODS
 from adlib.tools.ablation import Ablation, find_ablation, override, run_ablation
 from adlib.tools.ablation_tables import NOT_MEASURED, table
 
@@ -51,7 +51,7 @@ def test_every_setting_is_valid_and_is_a_row_of_the_paper(name: str, params: Par
     seen = []
     for method, setting in ablation.rows(with_weights):
         chosen = ablation.params(with_weights, method, setting)
-        settings = AUXILIARY_METHODS[method].settings(chosen).model_dump_json()
+        settings = chosen.settings(method).model_dump_json()
         seen.append((method, settings, chosen.clip if method == "afclip" else chosen.backbone))
         assert chosen.methods.shots(method) == (0,)
     assert len({repr(one) for one in seen}) == len(seen)
@@ -78,7 +78,7 @@ def test_each_row_of_table_4_adds_a_part(params: Params):
 
 def test_af_tokens_is_measured_and_afclip_is_not_without_weights(small: Params, prepared: Path):
     ablation = find_ablation("afclip-table4").chosen(["V1", "V4"])
-    measured = run_ablation(ablation, small, prepared)
+    measured = run_ablation(ablation, small, Workspace(prepared))
     header, rows = table(ablation, measured, small)
     assert header[5] == "ours: samples (weave), zero-shot samples, noise 0"
     by_key = {tuple(row[:3]): row[3:] for row in rows}
@@ -109,7 +109,7 @@ def test_the_rows_of_clip_run_with_weights(small: Params, prepared: Path, tmp_pa
         folder = base / "clip" / category / "afclip"
         build_tokens(folder, fetched, ROOT / "samples", chosen.clip, keep_aspect=False, device=CPU)
     ablation = with_blocks(find_ablation("afclip-table4"), [4])
-    measured = run_ablation(ablation, chosen, prepared)
+    measured = run_ablation(ablation, chosen, Workspace(prepared))
     aurocs = {one.setting: one.value for one in measured if one.metric == "image_auroc"}
     seconds = {one.setting: one.value for one in measured if one.metric == "fit_seconds"}
     assert list(aurocs) == ["base", "V1", "V2", "V3", "V4"]

@@ -16,6 +16,7 @@ from adlib.base.errors import UserError
 from adlib.base.files import read_json, write_json
 from adlib.cli.app import app
 from adlib.config.params import load_params
+from adlib.config.workspace import Workspace
 from adlib.data.images import read_rgb
 from adlib.data.manifest import read_manifest
 from adlib.data.rows import open_features
@@ -47,10 +48,10 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         for method in ("cozad", "simplenet"):
             train(params, CATEGORY, method, features, splits, made / "fits" / CATEGORY / method, base / "t")
         models = made / "auxiliary" / "fits" / "cozad-zero"
-        train_auxiliary(params, "cozad-zero", made / "auxiliary", models, base / "t")
+        train_auxiliary(params, "cozad-zero", Workspace(made).auxiliary, models, base / "t")
         apply_auxiliary(
-            params, CATEGORY, "cozad-zero", models=models, auxiliary=made / "auxiliary", features=features,
-            splits=splits, manifest=made / "fetch" / CATEGORY / "manifest.csv",
+            params, CATEGORY, "cozad-zero", models=models, auxiliary=Workspace(made).auxiliary,
+            features=features, splits=splits, fetched=Workspace(made).fetched(CATEGORY),
             out=made / "fits" / CATEGORY / "cozad-zero", timing=base / "t",
         )  # fmt: skip
         yield made
@@ -97,7 +98,7 @@ def test_evidence_agrees_with_what_training_stored(outputs: Path):
     """Score, confidence and neighbours of a test image, from its pixels, are those of the fit."""
     folder = fit_folder(outputs, "cozad")
     scores = load_scores(folder)
-    assert scores.likest is not None
+    assert scores.nearest_normals is not None
     witnesses = find_witnesses(folder)
     assert scores.suspicion is not None
     assert len(witnesses.paths) == (scores.suspicion <= np.median(scores.suspicion)).sum()
@@ -106,7 +107,7 @@ def test_evidence_agrees_with_what_training_stored(outputs: Path):
         assert scores.test[number] == id
         (found,) = evidence([path], folder, device="cpu")
         assert found["score"] == pytest.approx(float(scores.image[number]), rel=1e-3)
-        assert found["confidence"] == pytest.approx(float(scores.likest.weight[number]), rel=1e-2)
+        assert found["confidence"] == pytest.approx(float(scores.nearest_normals.weight[number]), rel=1e-2)
         H, W, _ = read_rgb(path).shape
         for patch in found["patches"]:
             left, top, right, bottom = patch["box"]
@@ -136,18 +137,18 @@ def test_a_zero_shot_model_has_auxiliary_witnesses(outputs: Path):
     assert len(witnesses.paths) == 40  # 30 for training and 10 of the test split are normal
     assert all(path.startswith(f"{AUXILIARY}/") and "/good/" in path for path in witnesses.paths)
     scores = load_scores(folder)
-    assert scores.likest is not None
+    assert scores.nearest_normals is not None
     assert {sample.path for sample in scores.witnesses} == set(witnesses.paths)
-    assert scores.likest.nearest.shape == (len(scores.test), 3)
+    assert scores.nearest_normals.nearest.shape == (len(scores.test), 3)
     (found,) = evidence([example_image(outputs)[1]], folder, device="cpu")
-    assert found["confidence"] == pytest.approx(float(scores.likest.weight[0]), rel=1e-2)
+    assert found["confidence"] == pytest.approx(float(scores.nearest_normals.weight[0]), rel=1e-2)
     assert 0 < found["confidence"] <= 1
 
 
 def test_the_report_shows_auxiliary_images_beside_zero_shot_examples(outputs: Path, tmp_path: Path):
     params = override(load_params(ROOT / "params.yaml"), {**SMALL, "methods.auxiliary": ["cozad-zero"]})
     evaluate(
-        params, CATEGORY, outputs / "fetch" / CATEGORY, outputs / "contaminate" / f"{CATEGORY}.json",
+        params, CATEGORY, Workspace(outputs).fetched(CATEGORY), outputs / "contaminate" / f"{CATEGORY}.json",
         outputs / "fits" / CATEGORY / "cozad-zero", tmp_path / "evaluation",
     )  # fmt: skip
     shown = read_json(tmp_path / "evaluation" / "gallery.json")["groups"]

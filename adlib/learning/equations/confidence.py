@@ -38,55 +38,71 @@ def iqr_threshold(scores: Tensor | np.ndarray, kappa: float) -> float:
 
 
 @overload
-def sample_weights(scores: Tensor, kappa: float, floor: float = ...) -> Tensor: ...
+def sample_weights(
+    scores: Tensor,
+    kappa: float | None,
+    floor: float = ...,
+    *,
+    threshold: float | None = ...,
+    hard: bool = ...,
+) -> Tensor: ...
 @overload
-def sample_weights(scores: np.ndarray, kappa: float, floor: float = ...) -> np.ndarray: ...
-def sample_weights(scores: Tensor | np.ndarray, kappa: float, floor: float = FLOOR) -> Tensor | np.ndarray:
-    """Confidence weights of the training samples, CoMet eq. 1: `w = min(1, t / a)`.
+def sample_weights(
+    scores: np.ndarray,
+    kappa: float | None,
+    floor: float = ...,
+    *,
+    threshold: float | None = ...,
+    hard: bool = ...,
+) -> np.ndarray: ...
+def sample_weights(
+    scores: Tensor | np.ndarray,
+    kappa: float | None,
+    floor: float = FLOOR,
+    *,
+    threshold: float | None = None,
+    hard: bool = False,
+) -> Tensor | np.ndarray:
+    """Confidence weights of training samples, CoMet eq. 1: `w = min(1, t / a)`.
+
+    At `t = 0` a score of 0 has weight 1 and any other the floor.
 
     Args:
         scores: `(S,)` non-negative confidence scores a; higher is more anomalous.
-        kappa: see `iqr_threshold`.
+        kappa: see `iqr_threshold`, of which t is taken; not looked at where `threshold` is given.
         floor: the smallest weight, in (0, 1]: "minimal but non-zero".
+        threshold: t, where it is known: CoMet takes it from all training images once and holds it for an
+            epoch, and a fit keeps the last one.
+        hard: scores above t have weight 0, whatever the floor: the hard filtering of CoZAD's Table 4.
 
     Returns:
         `(S,)` weights in [floor, 1], of the type of `scores`.
 
     Raises:
-        ValueError: a score that is negative or not finite, or a floor outside (0, 1].
+        ValueError: a score that is negative or not finite, a floor outside (0, 1], or neither kappa nor t.
 
-    Example:
+    Examples:
         The threshold is 7, and 7 / 14 = 0.5:
 
         >>> sample_weights(np.array([1.0, 2.0, 3.0, 4.0, 14.0]), kappa=1.5)
         array([1. , 1. , 1. , 1. , 0.5])
-    """
-    _check_non_negative(_checked(scores))
-    threshold = iqr_threshold(scores, kappa)
-    if isinstance(scores, Tensor):
-        return threshold_weights(scores, threshold, floor)
-    values = np.asarray(scores)
-    floats = values if values.dtype.kind == "f" else values.astype(np.float64)
-    return threshold_weights(torch.from_numpy(floats), threshold, floor).numpy()
-
-
-def threshold_weights(
-    scores: Tensor, threshold: float, floor: float = FLOOR, *, hard: bool = False
-) -> Tensor:
-    """CoMet eq. 1 for a threshold that is already known (it is held for an epoch).
-
-    At `t = 0` a score of 0 has weight 1 and any other the floor. With `hard`, scores above the threshold have
-    weight 0, whatever the floor: the hard filtering that CoZAD's Table 4 compares with.
-
-    Example:
         >>> scores = torch.tensor([3.5, 7.0, 14.0, 1400.0])
-        >>> threshold_weights(scores, 7.0)
+        >>> sample_weights(scores, None, threshold=7.0)
         tensor([1.0000, 1.0000, 0.5000, 0.0100])
-        >>> threshold_weights(scores, 7.0, hard=True)
+        >>> sample_weights(scores, None, threshold=7.0, hard=True)
         tensor([1., 1., 0., 0.])
     """
+    _check_non_negative(_checked(scores))
     if not 0 < floor <= 1:
         raise ValueError(f"floor: must be in (0, 1], got {floor}")
+    if threshold is None:
+        if kappa is None:
+            raise ValueError("kappa: is needed where no threshold is given")
+        threshold = iqr_threshold(scores, kappa)
+    if not isinstance(scores, Tensor):
+        values = np.asarray(scores)
+        floats = torch.from_numpy(values if values.dtype.kind == "f" else values.astype(np.float64))
+        return sample_weights(floats, None, floor, threshold=threshold, hard=hard).numpy()
     if hard:
         return (scores <= threshold).to(scores.dtype)
     weights = torch.where(scores <= threshold, 1.0, threshold / scores)
@@ -208,7 +224,7 @@ def _losses(values: Tensor | np.ndarray) -> Tensor:
 
 
 def _checked(scores: Tensor | np.ndarray) -> np.ndarray:
-    raw = scores.detach().cpu().numpy() if isinstance(scores, Tensor) else np.asarray(scores)
+    raw = scores.detach().double().cpu().numpy() if isinstance(scores, Tensor) else np.asarray(scores)
     values = raw.astype(np.float64)
     if values.ndim != 1 or not values.size:
         raise ValueError(f"scores: must be a non-empty vector (S,), got shape {values.shape}")

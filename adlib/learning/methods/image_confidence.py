@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from adlib.learning.equations.confidence import threshold_weights
+from adlib.learning.equations.confidence import sample_weights
 from adlib.learning.heads.simplenet import hinge
 
 
@@ -47,4 +47,4 @@ class ImageConfidence:
 
     def weight(self, normality: Tensor) -> Tensor:
         """`min(1, t / a_i)` of images `(B, N)`: `(B,)` in [floor, 1]."""
-        return threshold_weights(self.score(normality), self.threshold, self.floor)
+        return sample_weights(self.score(normality), None, self.floor, threshold=self.threshold)

@@ -1,14 +1,13 @@
-"""The methods that params.yaml can name. A new one is a module, its block in `config.py` and a line here."""
+"""The methods that params.yaml can name. A new one is a folder or module beside this, and a line here."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from adlib.config.params import Params
+from adlib.config.workspace import Rows
 from adlib.data.rows import FeatureView
 from adlib.learning.methods.afclip.clip import fit_afclip, restore_afclip
 from adlib.learning.methods.afclip.detector import TokenDetector
@@ -16,9 +15,9 @@ from adlib.learning.methods.afclip.tokens import fit_af_tokens, restore_af_token
 from adlib.learning.methods.comet.distances import restore_comet_sn
 from adlib.learning.methods.comet.nf import fit_comet_nf
 from adlib.learning.methods.comet.sn import fit_comet_sn
-from adlib.learning.methods.contract import AuxiliaryImages, Detector, Fit
+from adlib.learning.methods.contract import Detector, Fit
 from adlib.learning.methods.cozad.fit import fit_cozad
-from adlib.learning.methods.cozad.mutual import among_themselves, restore
+from adlib.learning.methods.cozad.mutual import restore, with_test_images
 from adlib.learning.methods.cozad.zero_shot import fit_cozad_zero
 from adlib.learning.methods.flow.differnet import fit_differnet
 from adlib.learning.methods.flow.sampling import FlowDetector
@@ -32,26 +31,24 @@ class Method:
     """How a method is fitted and restored.
 
     Attributes:
-        settings: the parameters that its fit reads, and no others: they are the key of a stored fit.
-        fit: `(settings, features, seed, device)` to a fit, and `painted=` features where
-            `MethodsParams.painted` asks for them.
+        fit: `(settings, features, seed, device)` to a fit, with the settings that its block of params.yaml
+            names (`MethodBlock.settings`), and `painted=` features where it asks for them.
         from_state: rebuilds the detector from its tensors.
-        views: whether its features are rotated views (stage `views`) instead of patches (stage `features`).
+        rows: which kind of features it reads: patches (stage `features`) or rotated views (stage `views`).
     """
 
-    settings: Callable[[Params], Any]
     fit: Callable[..., Fit]
     from_state: Callable[[dict[str, Tensor]], Detector]
-    views: bool = False
+    rows: Rows = "patches"
 
 
 METHODS = {
-    "simplenet": Method(lambda p: p.methods.simplenet, fit_simplenet, SimpleNetDetector.from_state),
-    "comet-sn": Method(lambda p: p.comet_sn, fit_comet_sn, restore_comet_sn),
-    "cozad": Method(lambda p: p.cozad, fit_cozad, SimpleNetDetector.from_state),
-    "patchcore": Method(lambda p: p.methods.patchcore, fit_patchcore, PatchCore.from_state),
-    "differnet": Method(lambda p: p.methods.differnet, fit_differnet, FlowDetector.from_state, views=True),
-    "comet-nf": Method(lambda p: p.comet_nf, fit_comet_nf, FlowDetector.from_state, views=True),
+    "simplenet": Method(fit_simplenet, SimpleNetDetector.from_state),
+    "comet-sn": Method(fit_comet_sn, restore_comet_sn),
+    "cozad": Method(fit_cozad, SimpleNetDetector.from_state),
+    "patchcore": Method(fit_patchcore, PatchCore.from_state),
+    "differnet": Method(fit_differnet, FlowDetector.from_state, rows="views"),
+    "comet-nf": Method(fit_comet_nf, FlowDetector.from_state, rows="views"),
 }
 
 
@@ -60,52 +57,30 @@ class AuxiliaryMethod:
     """How a method that learns from a labelled auxiliary set is fitted and restored.
 
     Attributes:
-        settings: as in `Method`.
         fit: `(settings, images by category, seed, device)` to a fit; no image of the target is among them.
+            A method on CLIP's tokens is given the tower as well (`clip=`, `blocks=`).
         from_state: rebuilds the detector from its tensors, with or without shots.
         few_shot: `(detector, patches (K, N, D) of K normal target images)` to a detector that compares with
             them; None for methods without shots.
-        transductive: `(detector, unlabelled test images, params, seed, device)` to a detector that compares
-            with them; None for methods without that variant.
-        clip: whether its features are CLIP's tokens (stage `clip`) instead of patches (stage `features`).
+        transductive: `(detector, unlabelled test images, block of params.yaml, seed, device)` to a detector
+            that compares with them; None for methods without that variant.
+        rows: which kind of features it reads: patches (stage `features`) or CLIP's tokens (stage `clip`).
     """
 
-    settings: Callable[[Params], Any]
-    fit: Callable[[Any, Mapping[str, AuxiliaryImages], int, torch.device], Fit]
+    fit: Callable[..., Fit]
     from_state: Callable[[dict[str, Tensor]], Detector]
     few_shot: Callable[[Any, Tensor], Detector] | None = None
-    transductive: Callable[[Any, FeatureView, Params, int, torch.device], Detector] | None = None
-    clip: bool = False
+    transductive: Callable[[Any, FeatureView, Any, int, torch.device], Detector] | None = None
+    rows: Rows = "patches"
 
 
 AUXILIARY_METHODS = {
-    "af-tokens": AuxiliaryMethod(
-        lambda p: p.methods.af_tokens.model_copy(update={"shots": (0,)}),  # the fit is the same for all shots
-        fit_af_tokens,
-        restore_af_tokens,
-        TokenDetector.with_shots,
-    ),
-    "afclip": AuxiliaryMethod(
-        lambda p: p.afclip, fit_afclip, restore_afclip, TokenDetector.with_shots, clip=True
-    ),
-    "cozad-zero": AuxiliaryMethod(
-        lambda p: p.cozad_zero,
-        fit_cozad_zero,
-        restore,
-        transductive=lambda detector, images, p, seed, device: among_themselves(
-            detector, images, p.methods.cozad_zero.transductive, seed, device
-        ),
-    ),
+    "af-tokens": AuxiliaryMethod(fit_af_tokens, restore_af_tokens, TokenDetector.with_shots),
+    "afclip": AuxiliaryMethod(fit_afclip, restore_afclip, TokenDetector.with_shots, rows="tokens"),
+    "cozad-zero": AuxiliaryMethod(fit_cozad_zero, restore, transductive=with_test_images),
 }
 
 
-def on_clip(method: str) -> bool:
-    """Whether a method's features are CLIP's tokens."""
-    return method in AUXILIARY_METHODS and AUXILIARY_METHODS[method].clip
-
-
-def features_folder(outputs: Path, category: str, method: str) -> Path:
-    """Where a method's kind of features of a category lies below `outputs`, the target's or the auxiliary."""
-    if on_clip(method):
-        return outputs / "clip" / category / method
-    return outputs / "features" / category
+def rows_of(method: str) -> Rows:
+    """Which kind of features a method reads."""
+    return (METHODS | AUXILIARY_METHODS)[method].rows

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter
-from ruamel.yaml import YAML
 
+from adlib.base.yaml import read_yaml
 from adlib.config.numbers import Block
 from adlib.embedding.networks.identity import WeightsError
 
@@ -58,7 +58,7 @@ class Weights(Block):
 @cache
 def catalogue() -> dict[str, Weights]:
     """All known weights by name."""
-    raw = YAML(typ="safe", pure=True).load(Path(__file__).with_name("catalogue.yaml"))
+    raw = read_yaml(Path(__file__).with_name("catalogue.yaml"))
     return TypeAdapter(dict[str, Weights]).validate_python(raw, strict=False)
 
 

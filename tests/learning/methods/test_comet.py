@@ -9,12 +9,12 @@ from toys import CPU, toy_features
 
 from adlib.base.errors import UserError
 from adlib.config.params import Params
-from adlib.learning.equations.confidence import LossWindow
+from adlib.learning.equations.confidence import LossWindow, sample_weights, weighted_mean
 from adlib.learning.heads.simplenet import SimpleNet
 from adlib.learning.methods.comet.prior import density_prior
 from adlib.learning.methods.comet.simplenet import SimpleNetLearner
 from adlib.learning.methods.comet.sn import fit_comet_sn, spreads
-from adlib.learning.methods.comet.strategy import SclLoss, batch_losses, meta_losses
+from adlib.learning.methods.comet.strategy import SclLoss, meta_losses, train_comet
 from adlib.learning.methods.contract import Fit
 from adlib.learning.methods.simplenet.sampling import Draw, PatchSampler, head_optimiser
 from adlib.learning.methods.statistics import feature_statistics
@@ -81,7 +81,8 @@ def test_loss_with_the_prior_by_hand(params: Params, head: SimpleNet):
 
 def test_the_loss_may_be_the_sum_that_eq_3_prints(params: Params, head: SimpleNet):
     mean, total = scl(params, head), replace(scl(params, head), summed=True)
-    weights = mean.weights(mean.theta, draw(1))
+    scores = mean.learner.scores(mean.theta, draw(1)).detach()
+    weights = sample_weights(scores, None, FLOOR, threshold=THRESHOLD)
     losses = mean.learner.losses(mean.theta, draw(1), update_statistics=False)
     norm = sum(parameter.square().sum() for parameter in head.parameters())
     ours = total(total.theta, draw(1), STRENGTH, update_statistics=False)
@@ -118,7 +119,13 @@ def test_plain_gradient_descent_with_and_without_annealing(params: Params, head:
 
 def test_no_gradient_flows_through_the_weights(params: Params, head: SimpleNet):
     loss = scl(params, head)
-    assert not loss.weights(loss.theta, draw(1)).requires_grad
+    scores = loss.learner.scores(loss.theta, draw(1)).detach()
+    weights = sample_weights(scores, None, FLOOR, threshold=THRESHOLD)
+    assert (weights < 1).any()
+    losses = loss.learner.losses(loss.theta, draw(1), update_statistics=False)
+    constant = torch.autograd.grad(weighted_mean(losses, weights), head.hidden.weight)
+    ours = loss(loss.theta, draw(1), 0.0, update_statistics=False)
+    torch.testing.assert_close(torch.autograd.grad(ours, head.hidden.weight), constant)
 
 
 def test_meta_gradient_equals_finite_differences(params: Params, head: SimpleNet):
@@ -160,9 +167,11 @@ def test_training_loss_of_a_task_is_taken_before_the_step(params: Params, head: 
 
 def test_without_meta_learning_validation_is_training(params: Params, head: SimpleNet):
     plain = params.methods.comet_sn.model_copy(update={"meta_learning": False})
-    losses = batch_losses(scl(params, head.float()), plain, 0.0, torch.arange(2), torch.arange(3))
-    assert losses.train == losses.val
-    assert losses.val.requires_grad
+    plain = plain.model_copy(update={"epochs": 2})
+    trained = train_comet(
+        learner(params, head.float()), plain, 1.5, torch.ones(3), seed=0, device=CPU, name="test"
+    )
+    assert all(epoch["loss"] == epoch["val_loss"] for epoch in trained.log)
 
 
 def test_confidence_scores_are_non_negative_and_one_an_image(params: Params):
@@ -204,7 +213,7 @@ def fit(params: Params, *, images: int = 20, prior: bool = False, **switches: ob
     features, comet = toy_features(images, 0), params.methods.comet_sn
     enabled = comet.prior.model_copy(update={"enabled": prior})
     update = {"prior": enabled, "epochs": 2, "model_uncertainty": True, "meta_learning": True, **switches}
-    settings = params.comet_sn.model_copy(update={"comet": comet.model_copy(update=update)})
+    settings = params.settings("comet-sn").model_copy(update={"comet": comet.model_copy(update=update)})
     return fit_comet_sn(settings, features.select(features.info.ids), 0, CPU)
 
 
@@ -249,7 +258,7 @@ def test_suspicion_is_what_density_and_the_detector_say(toy_params: Params, enab
     features, comet = toy_features(30, 4), toy_params.methods.comet_sn
     view, prior = features.select(features.info.ids), comet.prior.model_copy(update={"enabled": enabled})
     update = {"comet": comet.model_copy(update={"prior": prior})}
-    found = fit_comet_sn(toy_params.comet_sn.model_copy(update=update), view, 0, CPU)
+    found = fit_comet_sn(toy_params.settings("comet-sn").model_copy(update=update), view, 0, CPU)
     before = density_prior(prior, 1.5, comet.floor, view, *feature_statistics(view, CPU), 0).suspicion
     after = found.detector.score(view.batch(range(34), CPU)).image
     expected = spreads(after) + (spreads(before) if enabled else 0)

@@ -133,7 +133,7 @@ def test_the_score_may_be_the_likelihood(head: FlowHead, view: FeatureView):
 
 
 def test_every_task_needs_an_image(params: Params, view: FeatureView):
-    settings = params.comet_nf.model_copy(
+    settings = params.settings("comet-nf").model_copy(
         update={"comet": params.methods.comet_nf.model_copy(update={"tasks": 10})}
     )
     with pytest.raises(UserError, match="at least 10 images are needed, one a task, got 9"):

@@ -144,7 +144,7 @@ def fit(params: Params, contrastive: dict | None = None, **switches: object) -> 
         "epochs": 2,
         **switches,
     }
-    settings = params.cozad.model_copy(update={"cozad": cozad.model_copy(update=update)})
+    settings = params.settings("cozad").model_copy(update={"cozad": cozad.model_copy(update=update)})
     return fit_cozad(settings, view, 0, CPU)
 
 
@@ -170,7 +170,9 @@ def test_without_the_contrastive_term_it_is_comet(toy_params: Params):
             "distances": comet.distances.model_copy(update={"enabled": False}),
         }
     )
-    settings = toy_params.comet_sn.model_copy(update={"comet": alone, "head": toy_params.cozad.head})
+    settings = toy_params.settings("comet-sn").model_copy(
+        update={"comet": alone, "head": toy_params.methods.simplenet}
+    )
     features = toy_features(20, 0)
     theirs = fit_comet_sn(settings, features.select(features.info.ids), 0, CPU)
     assert same(ours, theirs)

@@ -6,6 +6,7 @@ import numpy as np
 from auxiliary_set import CATEGORIES, TARGET, configure, write_sets
 
 from adlib.config.params import Params
+from adlib.config.workspace import Workspace
 from adlib.evaluation.metrics import auroc
 from adlib.fits.apply_auxiliary import apply_auxiliary
 from adlib.fits.files import load_scores
@@ -19,8 +20,8 @@ def apply_to_target(params: Params, outputs: Path) -> None:
         TARGET,
         "cozad-zero",
         models=outputs / "auxiliary" / "fits",
-        auxiliary=outputs / "auxiliary",
-        manifest=outputs / "fetch" / TARGET / "manifest.csv",
+        auxiliary=Workspace(outputs).auxiliary,
+        fetched=Workspace(outputs).fetched(TARGET),
         features=outputs / "features" / TARGET,
         splits=outputs / "contaminate" / f"{TARGET}.json",
         out=outputs / "fits",
@@ -36,7 +37,7 @@ def test_the_transductive_variant_has_a_name_of_its_own(toy_params: Params, tmp_
     zero = zero.model_copy(update={"transductive": zero.transductive.model_copy(update={"enabled": True})})
     params = configure(toy_params, tmp_path / "data", auxiliary=("cozad-zero",), cozad=cozad, cozad_zero=zero)
     assert params.methods.names == ("cozad-zero", "cozad-zero/transductive")
-    train_auxiliary(params, "cozad-zero", source, source / "fits", source / "timing.json")
+    train_auxiliary(params, "cozad-zero", Workspace(source), source / "fits", source / "timing.json")
     apply_to_target(params, outputs)
     plain, mutual = load_scores(fits / "noise-0_seed-0"), load_scores(fits / "transductive/noise-0_seed-0")
     assert plain.test == mutual.test
@@ -51,7 +52,7 @@ def test_trained_once_and_applied_to_the_target(toy_params: Params, tmp_path: Pa
     prior = toy_params.methods.cozad.prior.model_copy(update={"enabled": False})
     cozad = toy_params.methods.cozad.model_copy(update={"prior": prior})
     params = configure(toy_params, tmp_path / "data", auxiliary=("cozad-zero",), cozad=cozad)
-    train_auxiliary(params, "cozad-zero", source, source / "fits", source / "timing.json")
+    train_auxiliary(params, "cozad-zero", Workspace(source), source / "fits", source / "timing.json")
     apply_to_target(params, outputs)
     clean, dirty = load_scores(fits / "noise-0_seed-0"), load_scores(fits / "noise-0.1_seed-0")
     anomalous = np.array([id[0] == "a" for id in clean.test])

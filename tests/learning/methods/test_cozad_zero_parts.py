@@ -10,7 +10,7 @@ from toys import CPU, toy_features
 from adlib.config.params import Params
 from adlib.data.rows import FeatureView
 from adlib.learning.methods.contract import AuxiliaryImages
-from adlib.learning.methods.cozad.mutual import MutualDetector, among_themselves, mutual_scores, restore
+from adlib.learning.methods.cozad.mutual import MutualDetector, mutual_scores, restore, with_test_images
 from adlib.learning.methods.cozad.zero_shot import (
     OwnScaleRows,
     ZeroShotDetector,
@@ -104,10 +104,10 @@ def test_bank_is_searched_in_parts_alike(monkeypatch: pytest.MonkeyPatch):
 def test_no_image_is_a_witness_for_itself(toy_params: Params):
     params = toy_params.methods.cozad_zero.transductive.model_copy(update={"bank": 64, "share": 0.1})
     base, images = fitted(toy_params), view(6, seed=9)
-    detector = among_themselves(base, images, params, 0, CPU)
+    detector = with_test_images(base, images, params, 0, CPU)
     scores = detector.score(images.batch(np.arange(6), CPU))
     assert (scores.patch > 0).all()  # all patches are in the bank: the image itself would give 0
-    others = among_themselves(base, images.subset(np.arange(1, 6)), params, 0, CPU)
+    others = with_test_images(base, images.subset(np.arange(1, 6)), params, 0, CPU)
     torch.testing.assert_close(others.score(images.batch([0], CPU)).patch[0], scores.patch[0])
     again = restore(detector.state())
     assert isinstance(again, MutualDetector)
@@ -118,7 +118,7 @@ def test_what_few_others_have_scores_high(toy_params: Params):
     features = toy_features(12, 3, seed=9)
     images = features.select(features.info.ids)
     params = toy_params.methods.cozad_zero.transductive
-    detector = among_themselves(fitted(toy_params), images, params, 0, CPU)
+    detector = with_test_images(fitted(toy_params), images, params, 0, CPU)
     scores = detector.score(images.batch(np.arange(15), CPU)).image
     assert scores[12:].min() > scores[:12].max()
 
@@ -126,7 +126,7 @@ def test_what_few_others_have_scores_high(toy_params: Params):
 def test_bank_is_a_random_part_of_each_image(toy_params: Params):
     params = toy_params.methods.cozad_zero.transductive.model_copy(update={"bank": 5})
     base, images = fitted(toy_params), view(3)
-    banks = [among_themselves(base, images, params, seed, CPU).bank for seed in (0, 0, 1)]
+    banks = [with_test_images(base, images, params, seed, CPU).bank for seed in (0, 0, 1)]
     assert banks[0].shape == (3, 5, 8)
     assert torch.equal(banks[0], banks[1])
     assert not torch.equal(*next(pairwise(banks[1:])))

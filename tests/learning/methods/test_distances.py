@@ -144,7 +144,9 @@ def test_restored_from_its_tensors(four: FeatureView):
 def fit(params: Params, features: FeatureView, *, enabled: bool):
     comet = params.methods.comet_sn
     distances = comet.distances.model_copy(update={"enabled": enabled})
-    settings = params.comet_sn.model_copy(update={"comet": comet.model_copy(update={"distances": distances})})
+    settings = params.settings("comet-sn").model_copy(
+        update={"comet": comet.model_copy(update={"distances": distances})}
+    )
     return fit_comet_sn(settings, features, 0, CPU)
 
 
@@ -165,6 +167,6 @@ def test_a_fit_leaves_comets_own_training_alone(toy_params: Params):
 def test_two_images_are_enough_without_the_prior(toy_params: Params):
     comet = toy_params.methods.comet_sn
     off = comet.model_copy(update={"prior": comet.prior.model_copy(update={"enabled": False})})
-    settings = toy_params.comet_sn.model_copy(update={"comet": off})
+    settings = toy_params.settings("comet-sn").model_copy(update={"comet": off})
     found = fit_comet_sn(settings, view(toy_features(2, 0)), 0, CPU)
     assert torch.isfinite(found.detector.score(rows_of(view(toy_features(2, 0)))).patch).all()

@@ -111,7 +111,7 @@ def test_a_fit_learns_what_paint_looks_like(toy_params: Params):
     rows = np.array(view(train).rows)
     rows[:, :8] += shift.numpy().astype(np.float16)
     painted = Features(train.info, rows).select(train.info.ids)
-    settings = toy_params.comet_sn
+    settings = toy_params.settings("comet-sn")
 
     def gap(copies: FeatureView | None) -> float:
         detector = fit_comet_sn(settings, view(train), 0, CPU, copies).detector

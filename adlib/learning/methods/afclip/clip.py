@@ -6,16 +6,15 @@ name the normal and the abnormal state. The features of the prompts are computed
 projection is copied, so that a saved model scores tokens without CLIP's weights.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from adlib.base.rng import torch_stream
-from adlib.config.methods import AfClipParams, AfClipSettings
-from adlib.embedding.tokens import chosen_blocks, open_clip_tower
+from adlib.config.methods import AfClipParams
 from adlib.learning.heads.projection import ClipProjection
 from adlib.learning.heads.prompts import FIXED, STATES, PromptPrefix
 from adlib.learning.methods.afclip.detector import (
@@ -72,12 +71,44 @@ def restore_afclip(state: Mapping[str, Tensor]) -> TokenDetector:
     return restored_detector(head, state)
 
 
+class Tower(Protocol):
+    """A frozen CLIP model (`embedding.networks.clip.Clip`)."""
+
+    @property
+    def model(self) -> Any:
+        """open_clip's; its `visual` has the projection."""
+        ...
+
+    @property
+    def text(self) -> Any:
+        """Its text tower (`prompts.TextTower`)."""
+        ...
+
+    def tokenise(self, texts: Sequence[str]) -> Tensor:
+        """Token ids `(P, L)` of some texts."""
+        ...
+
+
 def fit_afclip(
-    settings: AfClipSettings, auxiliary: Mapping[str, AuxiliaryImages], seed: int, device: torch.device
+    params: AfClipParams,
+    auxiliary: Mapping[str, AuxiliaryImages],
+    seed: int,
+    device: torch.device,
+    *,
+    clip: Tower,
+    blocks: int,
 ) -> Fit:
-    """Train adaptor and prompts on the labelled images of all auxiliary categories (see `train_tokens`)."""
-    params, clip = settings.afclip, open_clip_tower(settings.clip, device)
-    head = new_head(params, clip.model.visual, clip.text, len(chosen_blocks(settings.clip)), seed).to(device)
+    """Train adaptor and prompts on the labelled images of all auxiliary categories (see `train_tokens`).
+
+    Args:
+        params: the block of params.yaml.
+        auxiliary: rows of tokens, labels and masks by category.
+        seed: of prompts, adaptor and batches.
+        device: where to train.
+        clip: the tower that made the tokens, on `device`.
+        blocks: L, of how many of its blocks a row holds tokens.
+    """
+    head = new_head(params, clip.model.visual, clip.text, blocks, seed).to(device)
     text = clip.tokenise(STATES if params.prompt_length else FIXED).to(device)
     detector = new_detector(head, params)
     log = train_tokens(

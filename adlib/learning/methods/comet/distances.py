@@ -29,17 +29,17 @@ OTHER = "distance."
 
 @dataclass(frozen=True)
 class TwoDiscriminators:
-    """CoMet's discriminator beside one that knows distances: the mean of both scores, each in usual units.
+    """CoMet's discriminator beside one that knows distances: the mean of both scores, each on its own scale.
 
     Attributes:
         comet: scores by the side of the line.
         distance: scores by the distance.
-        usual: `(2, 2)`, mean and deviation (rows) of the two scores over patches of trusted training images.
+        scale: `(2, 2)`, mean and deviation (rows) of the two scores over patches of trusted training images.
     """
 
     comet: SimpleNetDetector
     distance: SimpleNetDetector
-    usual: Tensor
+    scale: Tensor
 
     def normality(self, patches: Tensor) -> Tensor:
         """`D(q)` of CoMet's discriminator: `(B, N, D)` to `(B, N)`."""
@@ -47,14 +47,14 @@ class TwoDiscriminators:
 
     def score(self, patches: Tensor) -> Scores:
         """Score `(B, N, D)`: the image's score is its largest patch score."""
-        mean, std = self.usual
+        mean, std = self.scale
         patch = ((_both(self.comet, self.distance, patches) - mean) / std).mean(dim=-1)
         return Scores(patch.amax(dim=1), patch)
 
     def state(self) -> dict[str, Tensor]:
-        """CoMet's tensors as they are, those of the other, and what is usual."""
+        """CoMet's tensors as they are, those of the other, and the scale of both."""
         other = {OTHER + name: tensor for name, tensor in self.distance.state().items()}
-        return {**self.comet.state(), **other, "usual": self.usual}
+        return {**self.comet.state(), **other, "usual": self.scale}
 
 
 def restore_comet_sn(state: dict[str, Tensor]) -> Detector:
@@ -66,24 +66,25 @@ def restore_comet_sn(state: dict[str, Tensor]) -> Detector:
     return TwoDiscriminators(comet, SimpleNetDetector.from_state(other), state["usual"])
 
 
-def with_distances(params: DistancesParams, begun: Start) -> TwoDiscriminators:
+def with_distances(params: DistancesParams, start: Start) -> TwoDiscriminators:
     """Train a discriminator of distances to stand beside CoMet's.
 
     Args:
         params: what is compared, and for how many steps.
-        begun: CoMet's head, which has been trained since, and what it began with: two images at least.
+        start: CoMet's head, which has been trained since, and what it began with: two images at least.
     """
-    features, seed, device = begun.features, begun.seed, begun.device
-    S, weights = len(features), begun.prior.image
+    learner, seed, device = start.learner, start.seed, start.device
+    features, head, weights = learner.features, start.head, start.prior.image
+    S = len(features)
     lots = numpy_stream(seed, "distances", "patches").random((S, features.patches))
     patches = features.sampled_batch(np.arange(S), lots.argsort(axis=1)[:, : params.patches], device)
     trusted = trusted_images(params, weights)
-    module = untrained(begun.params, features.width, seed, device)
-    module.mean.copy_(begun.head.mean)
-    module.std.copy_(begun.head.std)
-    known = known_distances(patches, weights, trusted, begun.twins, module)
-    comet = SimpleNetDetector(begun.head)
-    distance = SimpleNetDetector(train_distances(module, known, params.steps, begun.params, seed, device))
+    module = untrained(learner.params, features.width, seed, device)
+    module.mean.copy_(head.mean)
+    module.std.copy_(head.std)
+    known = known_distances(patches, weights, trusted, learner.twins, module)
+    comet = SimpleNetDetector(head)
+    distance = SimpleNetDetector(train_distances(module, known, params.steps, learner.params, seed, device))
     std, mean = torch.std_mean(_both(comet, distance, patches[trusted]).flatten(0, 1), dim=0)
     # A score that never varies stays at zero.
     return TwoDiscriminators(comet, distance, torch.stack([mean, torch.where(std > 0, std, 1.0)]))

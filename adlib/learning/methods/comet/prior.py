@@ -14,7 +14,7 @@ from torch import Tensor
 from adlib.base.rng import numpy_stream
 from adlib.config.methods import PriorParams
 from adlib.data.rows import FeatureView
-from adlib.learning.equations.confidence import iqr_threshold, threshold_weights
+from adlib.learning.equations.confidence import sample_weights
 from adlib.learning.equations.density import isolation
 
 
@@ -76,5 +76,5 @@ def density_prior(
 
 
 def _weights(scores: Tensor, kappa: float, floor: float, power: float) -> Tensor:
-    threshold = iqr_threshold(scores.reshape(-1), kappa)
-    return threshold_weights(scores, threshold, torch.finfo(scores.dtype).tiny).pow(power).clamp_min(floor)
+    weights = sample_weights(scores.flatten(), kappa, torch.finfo(scores.dtype).tiny)
+    return weights.pow(power).clamp_min(floor).reshape(scores.shape)

@@ -1,6 +1,5 @@
 """SimpleNet's head as CoMet trains it: what CoMet-SN and CoZAD share (CoMet 4.5, CoZAD 4.4)."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +12,7 @@ from adlib.learning.equations.confidence import weighted_mean
 from adlib.learning.equations.maml import ParamDict
 from adlib.learning.heads.simplenet import SimpleNet, patch_losses
 from adlib.learning.methods.comet.prior import Prior, density_prior, no_prior
-from adlib.learning.methods.comet.strategy import train_comet
+from adlib.learning.methods.comet.strategy import Confidence
 from adlib.learning.methods.comet.twins import PaintedCopies, PaintedTwins
 from adlib.learning.methods.contract import Fit
 from adlib.learning.methods.epochs import ScheduledOptimiser
@@ -28,7 +27,6 @@ from adlib.learning.methods.simplenet.sampling import (
 )
 
 CONFIDENCE_BATCH = 32
-BatchTerm = Callable[[ParamDict, Draw], Tensor]
 
 
 @dataclass(frozen=True)
@@ -97,29 +95,26 @@ class Start:
     """Where training begins.
 
     Attributes:
-        comet: the strategy; its batches are no larger than the training set.
-        params: the head and its learning rates.
-        kappa: eq. 2.
-        features: the training set.
+        strategy: CoMet's settings; its batches are no larger than the training set.
+        learner: a fresh head with the training features' statistics, and all that it trains on.
+        prior: what density says of the training set.
         seed: of every draw.
         device: where to train.
-        head: fresh, with the training features' statistics.
-        prior: what density says of the training set.
-        twins: painted ones; None: noise alone makes twins.
     """
 
-    comet: CometParams
-    params: SimpleNetHead
-    kappa: float
-    features: FeatureView
+    strategy: CometParams
+    learner: SimpleNetLearner
+    prior: Prior
     seed: int
     device: torch.device
-    head: SimpleNet
-    prior: Prior
-    twins: PaintedTwins | None = None
+
+    @property
+    def head(self) -> SimpleNet:
+        """The head that is trained in place."""
+        return self.learner.module
 
 
-def start(
+def prepare(
     comet: CometParams,
     params: SimpleNetHead,
     kappa: float,
@@ -128,10 +123,16 @@ def start(
     device: torch.device,
     copies: PaintedCopies | None = None,
 ) -> Start:
-    """Make a fresh head and look at the training set; arguments are the attributes of `Start`.
+    """Make a fresh head and look at the training set.
 
     Args:
-        copies: of the training images, with painted defects; None: there are none.
+        comet: the strategy.
+        params: the head and its learning rates.
+        kappa: eq. 2.
+        features: the training set.
+        seed: of every draw.
+        device: where to train.
+        copies: of the training images, with painted defects; None: noise alone makes twins.
 
     Raises:
         UserError: too few training images.
@@ -139,56 +140,22 @@ def start(
     # Quartiles need two images, the prior compares one with two others, and no task may be empty.
     fewest = max(2, 3 * comet.prior.enabled, comet.tasks * comet.meta_learning)
     batch_size = check_trainable(features, comet.batch_size, at_least=fewest)
-    comet = comet.model_copy(update={"batch_size": batch_size})
     head = new_head(params, features, seed, device)
     if comet.prior.enabled:
         prior = density_prior(comet.prior, kappa, comet.floor, features, head.mean, head.std, seed)
     else:
         prior = no_prior(features)
     twins = None if copies is None else PaintedTwins(copies, features, head.std, prior.image, seed)
-    return Start(comet, params, kappa, features, seed, device, head, prior, twins)
+    sampler = PatchSampler(params, features, seed, device, prior.positions)
+    learner = SimpleNetLearner(head, params, features, sampler, prior.patch, comet.confidence_patches, twins)
+    return Start(comet.model_copy(update={"batch_size": batch_size}), learner, prior, seed, device)
 
 
-def fit_by_comet(
-    begun: Start,
-    *,
-    name: str,
-    batch_term: BatchTerm | None = None,
-    hard: bool = False,
-    groups: Tensor | None = None,
-) -> Fit:
-    """Train adaptor and discriminator by CoMet; nothing is said of the images' suspicion.
-
-    Args:
-        begun: the head, which is trained in place, and all that it trains on.
-        name: shown beside the progress bar.
-        batch_term: a further loss of the batch; None for CoMet-SN.
-        hard: leave doubted images out instead of weighing them (see `train_comet`).
-        groups: `(S,)` categories of the training images, likewise.
-    """
-    comet, params, head, prior = begun.comet, begun.params, begun.head, begun.prior
-    sampler = PatchSampler(params, begun.features, begun.seed, begun.device, prior.positions)
-    learner = SimpleNetLearner(
-        head, params, begun.features, sampler, prior.patch, comet.confidence_patches, begun.twins
-    )
-    trained = train_comet(
-        learner,
-        comet,
-        begun.kappa,
-        prior.image,
-        seed=begun.seed,
-        device=begun.device,
-        name=name,
-        batch_term=batch_term,
-        hard=hard,
-        groups=groups,
-    )
-    return Fit(
-        SimpleNetDetector(head.eval()),
-        trained.weights,
-        trained.scores,
-        log=trained.log,
-        confidence=ImageConfidence(trained.threshold, params.margin, comet.confidence_patches, comet.floor)
-        if comet.data_uncertainty
-        else None,
-    )
+def finished(start: Start, trained: Confidence) -> Fit:
+    """The fit of a head that `train_comet` has trained; nothing is said of the images' suspicion."""
+    comet, confidence = start.strategy, None
+    if comet.data_uncertainty:
+        margin = start.learner.params.margin
+        confidence = ImageConfidence(trained.threshold, margin, comet.confidence_patches, comet.floor)
+    detector = SimpleNetDetector(start.head.eval())
+    return Fit(detector, trained.weights, trained.scores, log=trained.log, confidence=confidence)

@@ -8,7 +8,8 @@ from torch import Tensor
 from adlib.config.methods import CometSettings
 from adlib.data.rows import FeatureView
 from adlib.learning.methods.comet.distances import with_distances
-from adlib.learning.methods.comet.simplenet import fit_by_comet, start
+from adlib.learning.methods.comet.simplenet import finished, prepare
+from adlib.learning.methods.comet.strategy import train_comet
 from adlib.learning.methods.comet.twins import PaintedCopies
 from adlib.learning.methods.contract import Fit, score_images
 
@@ -21,14 +22,17 @@ def fit_comet_sn(
     painted: FeatureView | None = None,
 ) -> Fit:
     """Train adaptor and discriminator by CoMet; `painted` are the training images' painted copies."""
-    comet = settings.comet
+    comet, kappa = settings.comet, settings.kappa
     copies = None if painted is None else PaintedCopies(comet.painted, painted)
-    begun = start(comet, settings.head, settings.kappa, features, seed, device, copies)
-    fit = fit_by_comet(begun, name="comet-sn")
+    start = prepare(comet, settings.head, kappa, features, seed, device, copies)
+    trained = train_comet(
+        start.learner, start.strategy, kappa, start.prior.image, seed=seed, device=device, name="comet-sn"
+    )
+    fit = finished(start, trained)
     if comet.distances.enabled:
-        fit = replace(fit, detector=with_distances(comet.distances, begun))
+        fit = replace(fit, detector=with_distances(comet.distances, start))
     scores = score_images(fit.detector, features, device)["image"]
-    return replace(fit, suspicion=spreads(begun.prior.suspicion) + spreads(scores))
+    return replace(fit, suspicion=spreads(start.prior.suspicion) + spreads(scores))
 
 
 def spreads(values: Tensor) -> Tensor:

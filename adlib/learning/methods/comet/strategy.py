@@ -21,7 +21,7 @@ from adlib.config.methods import StrategyParams
 from adlib.learning.equations.confidence import (
     LossWindow,
     iqr_threshold,
-    threshold_weights,
+    sample_weights,
     weighted_mean,
     weighted_sum,
 )
@@ -115,60 +115,38 @@ def train_comet(
             does (CoZAD Table 4).
         groups: `(S,)` categories of the training images, a task each; None: `params.tasks` at random.
     """
-    rounds = _rounds(params, len(trust), groups, torch_stream(seed, "comet", "tasks"))
+    batches = _batches(params, len(trust), groups, torch_stream(seed, "comet", "tasks"))
     # ||theta||^2 of eq. 6 takes the place of the optimiser's weight decay.
     decay = 0.0 if params.model_uncertainty else None
-    optimiser = learner.optimiser(params.epochs * rounds.iterations, weight_decay=decay)
+    optimiser = learner.optimiser(params.epochs * batches.iterations, weight_decay=decay)
     window = LossWindow(params.window, params.lambda0, params.gamma)
     log = []
     with track(name, params.epochs, "epochs") as advance:
         for epoch in range(params.epochs):
             scores = drawn_scores(learner, len(trust))
-            threshold = iqr_threshold(scores, kappa)
-            doubted, kept = _doubted_above(threshold, params), trust
-            if hard:
-                # Not at theta: early in an epoch losses rise, all images pass the held t, and with whole
-                # batches of weight 0 among the others det Sigma runs away.
-                kept = trust * threshold_weights(scores, doubted, params.floor, hard=True)
-                doubted = float("inf")
-            loss = SclLoss(learner, doubted, params.floor, kept, params.loss == "sum", batch_term)
-            for batches in rounds.epoch():
+            threshold = iqr_threshold(scores, kappa)  # eq. 2, held for the epoch
+            loss = _epoch_loss(learner, params, scores, threshold, trust, batch_term, hard)
+            for tasks in batches.epoch():
+                # lambda(Sigma) of the recent losses, eq. 4 and 5
                 strength = window.strength() if params.model_uncertainty else 0.0
                 optimiser.zero_grad()
-                for inner, outer in batches:
+                for own, others in tasks:
                     with mixed_precision(device):
-                        losses = batch_losses(loss, params, strength, inner, outer)
-                    (losses.val / len(batches)).backward()
-                    window.add(float(losses.train), float(losses.val.detach()))
-                optimiser.step()
+                        if params.meta_learning:
+                            inner, outer = learner.draw(own), learner.draw(others)
+                            train, val = meta_losses(loss, params, strength, inner, outer)  # eq. 6, 7 and 9
+                        else:  # training is validation, so that det Sigma is 0
+                            batch = learner.draw(others)
+                            train = val = loss(loss.theta, batch, strength, update_statistics=True)  # eq. 6
+                    (val / len(tasks)).backward()
+                    window.add(float(train.detach()), float(val.detach()))
+                optimiser.step()  # eq. 8, through the inner steps
             log.append({"epoch": epoch, "threshold": threshold, **window.summary()})
             advance(1)
     scores = learner.all_scores()
     threshold = _doubted_above(iqr_threshold(scores, kappa), params)
-    weights = trust * threshold_weights(scores, threshold, params.floor, hard=hard)
+    weights = trust * sample_weights(scores, kappa, params.floor, threshold=threshold, hard=hard)
     return Confidence(weights, scores, threshold, log)
-
-
-@torch.no_grad()
-def drawn_scores(learner: Learner[Any], samples: int) -> Tensor:
-    """`a_i` of every training image from a draw like those of the batches that t is held against: `(S,)`."""
-    theta = dict[str, Tensor](learner.module.named_parameters())
-    batches = torch.arange(samples).split(SCORED)
-    return torch.cat([learner.scores(theta, learner.draw(images, twins=False)).cpu() for images in batches])
-
-
-def _rounds(
-    params: StrategyParams, samples: int, groups: Tensor | None, generator: torch.Generator
-) -> TaskBatches | JointBatches:
-    if not params.meta_learning:
-        return JointBatches(samples, params.batch_size, generator)
-    tasks = split_tasks(samples, params.tasks, generator) if groups is None else group_tasks(groups)
-    return TaskBatches(tasks, params.batch_size, generator)
-
-
-def _doubted_above(threshold: float, params: StrategyParams) -> float:
-    """Without data uncertainty no score is doubted: every weight is 1."""
-    return threshold if params.data_uncertainty else float("inf")
 
 
 class MetaLosses(NamedTuple):
@@ -176,16 +154,6 @@ class MetaLosses(NamedTuple):
 
     train: Tensor
     val: Tensor
-
-
-def batch_losses(
-    loss: "SclLoss[Any]", params: StrategyParams, strength: float, inner: Tensor, outer: Tensor
-) -> MetaLosses:
-    """The losses of one task; without meta-learning validation is training (so that `det Sigma` is 0)."""
-    if params.meta_learning:
-        return meta_losses(loss, params, strength, loss.learner.draw(inner), loss.learner.draw(outer))
-    value = loss(loss.theta, loss.learner.draw(outer), strength, update_statistics=True)
-    return MetaLosses(value.detach(), value)
 
 
 def meta_losses(
@@ -200,6 +168,47 @@ def meta_losses(
 
     adapted = adapt(loss.theta, inner_loss, params.inner_lr, params.inner_steps, params.second_order)
     return MetaLosses(inner_losses[0].detach(), loss(adapted, outer, strength, update_statistics=True))
+
+
+@torch.no_grad()
+def drawn_scores(learner: Learner[Any], samples: int) -> Tensor:
+    """`a_i` of every training image from a draw like those of the batches that t is held against: `(S,)`."""
+    theta = dict[str, Tensor](learner.module.named_parameters())
+    batches = torch.arange(samples).split(SCORED)
+    return torch.cat([learner.scores(theta, learner.draw(images, twins=False)).cpu() for images in batches])
+
+
+def _batches(
+    params: StrategyParams, samples: int, groups: Tensor | None, generator: torch.Generator
+) -> TaskBatches | JointBatches:
+    if not params.meta_learning:
+        return JointBatches(samples, params.batch_size, generator)
+    tasks = split_tasks(samples, params.tasks, generator) if groups is None else group_tasks(groups)
+    return TaskBatches(tasks, params.batch_size, generator)
+
+
+def _epoch_loss(
+    learner: Learner[Batch],
+    params: StrategyParams,
+    scores: Tensor,
+    threshold: float,
+    trust: Tensor,
+    batch_term: Callable[[ParamDict, Batch], Tensor] | None,
+    hard: bool,
+) -> "SclLoss[Batch]":
+    """The loss with the t of an epoch; under hard filtering, without the images that are above it now."""
+    doubted = _doubted_above(threshold, params)
+    if hard:
+        # Not at theta: early in an epoch losses rise, all images pass the held t, and with whole
+        # batches of weight 0 among the others det Sigma runs away.
+        trust = trust * sample_weights(scores, None, params.floor, threshold=doubted, hard=True)
+        doubted = float("inf")
+    return SclLoss(learner, doubted, params.floor, trust, params.loss == "sum", batch_term)
+
+
+def _doubted_above(threshold: float, params: StrategyParams) -> float:
+    """Without data uncertainty no score is doubted: every weight is 1."""
+    return threshold if params.data_uncertainty else float("inf")
 
 
 @dataclass(frozen=True)
@@ -225,13 +234,10 @@ class SclLoss(Generic[Batch]):
     def __call__(self, theta: ParamDict, batch: Batch, strength: float, *, update_statistics: bool) -> Tensor:
         """The loss of a batch; without `update_statistics` the head's buffers are left alone."""
         losses = self.learner.losses(theta, batch, update_statistics=update_statistics)
+        with torch.no_grad():
+            scores = self.learner.scores(theta, batch)
+            weights = sample_weights(scores, None, self.floor, threshold=self.threshold)  # eq. 1
+            weights = self.trust[batch.images].to(scores.device) * weights
         combine = weighted_sum if self.summed else weighted_mean
-        value = combine(losses, self.weights(theta, batch)) + strength * squared_norm(theta)
+        value = combine(losses, weights) + strength * squared_norm(theta)
         return value if self.batch_term is None else value + self.batch_term(theta, batch)
-
-    @torch.no_grad()
-    def weights(self, theta: ParamDict, batch: Batch) -> Tensor:
-        """`w_i` of the batch's images at `theta` (CoMet eq. 1), times their trust: `(B,)`."""
-        scores = self.learner.scores(theta, batch)
-        trust = self.trust[batch.images].to(scores.device)
-        return trust * threshold_weights(scores, self.threshold, self.floor)

@@ -14,10 +14,11 @@ from adlib.base.errors import UserError
 from adlib.base.rng import torch_stream
 from adlib.config.methods import ContrastiveParams, CozadSettings
 from adlib.data.rows import FeatureView
-from adlib.learning.equations.contrastive import nn_contrastive_loss
+from adlib.learning.equations.contrastive import contrastive_loss, nn_contrastive_loss
 from adlib.learning.equations.maml import ParamDict
 from adlib.learning.heads.simplenet import SimpleNet
-from adlib.learning.methods.comet.simplenet import fit_by_comet, start
+from adlib.learning.methods.comet.simplenet import finished, prepare
+from adlib.learning.methods.comet.strategy import train_comet
 from adlib.learning.methods.contract import Fit
 from adlib.learning.methods.simplenet.sampling import Draw
 
@@ -30,19 +31,23 @@ def fit_cozad(
     groups: Tensor | None = None,
 ) -> Fit:
     """Train adaptor and discriminator by CoMet on the total loss; `groups` are as in `train_comet`."""
-    cozad, params = settings.cozad, settings.head
-    begun = start(cozad, params, settings.kappa, features, seed, device)
+    cozad, params, kappa = settings.cozad, settings.head, settings.kappa
+    start = prepare(cozad, params, kappa, features, seed, device)
     contrast = None
     if cozad.contrastive.lambda_cont > 0:
         noise = torch_stream(seed, "cozad", "noise", device=device)
-        contrast = BatchContrast(begun.head, cozad.contrastive, params.sigma, noise)
-    fit = fit_by_comet(begun, name="cozad", batch_term=contrast, hard=cozad.hard_filtering, groups=groups)
-    return replace(fit, suspicion=begun.prior.suspicion if cozad.prior.enabled else fit.train_scores)
+        contrast = BatchContrast(start.head, cozad.contrastive, params.sigma, noise)
+    trained = train_comet(
+        start.learner, start.strategy, kappa, start.prior.image, seed=seed, device=device, name="cozad",
+        batch_term=contrast, hard=cozad.hard_filtering, groups=groups,
+    )  # fmt: skip
+    suspicion = start.prior.suspicion if cozad.prior.enabled else trained.scores
+    return replace(finished(start, trained), suspicion=suspicion)
 
 
 @dataclass(frozen=True)
 class BatchContrast:
-    """`lambda_cont L_batch-cont` of a batch's adapted features, with nearest neighbours (eq. 2-4).
+    """`lambda_cont L_batch-cont` of a batch's adapted features: eq. 1 or 2, then 3 and 4.
 
     Attributes:
         head: its feature statistics; the adaptor is taken from theta.
@@ -67,7 +72,9 @@ class BatchContrast:
             )
         q = F.linear(self.head.standardise(patches), theta["adaptor.weight"])
         delta = torch.randn(q.shape, generator=self.noise, device=q.device, dtype=q.dtype) * self.sigma
-        losses = nn_contrastive_loss(
-            q, q + delta, self.params.k_nn, self.params.tau, chunk_size=self.params.chunk_size
-        )
+        k, tau, chunk = self.params.k_nn, self.params.tau, self.params.chunk_size
+        if k:
+            losses = nn_contrastive_loss(q, q + delta, k, tau, chunk)
+        else:
+            losses = contrastive_loss(q, q + delta, tau, chunk)
         return self.params.lambda_cont * losses.mean()
