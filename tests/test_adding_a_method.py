@@ -1,4 +1,4 @@
-"""docs/adding-a-method.md, word for word: its blocks go into a copy of the project, and the method works there."""
+"""docs/adding-a-method.md, word for word: its blocks go into a copy of the project, and the method works."""
 
 import os
 import re
