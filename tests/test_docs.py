@@ -1,10 +1,12 @@
 """README and docs: links lead somewhere, and the files, modules, commands and targets they name exist."""
 
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 from toys import ROOT
 from typer.main import get_command
 
@@ -117,3 +119,30 @@ def test_the_map_names_every_page():
     linked = {Path(link.partition("#")[0]).name for link in LINK.findall(text)}
     pages = {page.name for page in (ROOT / "docs").rglob("*.md")} - {"index.md", "experiments.md"}
     assert pages <= linked
+
+
+def test_rooms_are_told_as_they_are_enforced():
+    """The lines of rooms in adlib/__init__.py and docs/pipeline.md are import-linter's layers."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    contract = next(c for c in project["tool"]["importlinter"]["contracts"] if c["id"] == "rooms")
+    layers = [line.replace("adlib.", "") for line in contract["layers"]]
+    for page in ("adlib/__init__.py", "docs/pipeline.md"):
+        lines = re.findall(
+            r"^ {4}(\w+(?: \| \w+)*) {3,}", (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE
+        )
+        start = lines.index(layers[0])
+        assert lines[start : start + len(layers)] == layers, page
+    assert {room for line in layers for room in line.split(" | ")} == {
+        path.parent.name for path in (ROOT / "adlib").glob("*/__init__.py")
+    }
+
+
+def test_every_stage_stands_beside_its_rooms():
+    """The table of stages in docs/pipeline.md says what dvc.yaml does."""
+    stages = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
+    table = (ROOT / "docs/pipeline.md").read_text(encoding="utf-8")
+    for stage, body in stages.items():
+        rooms = [dep.removeprefix("adlib/") for dep in body["deps"] if dep.startswith("adlib/")]
+        name = re.split(r"-(?:auxiliary|clip|confident|flow)$", stage)[0]
+        lines = re.findall(rf"^ {{4}}{name}\b[^/\n]*adlib/\S+ +([a-z ]+)$", table, re.MULTILINE)
+        assert " ".join(rooms) in lines, stage
