@@ -348,9 +348,8 @@ class MethodsParams(Block):
     @classmethod
     def _known(cls, names: Names, info: ValidationInfo) -> Names:
         allowed = [name for name, block in cls.blocks().items() if block.group == info.field_name]
-        for name in names:
-            if name not in allowed:
-                raise ValueError(f"should hold only {', '.join(allowed)}")
+        if not set(names) <= set(allowed):
+            raise ValueError(f"should hold {' or '.join(map(repr, allowed))} only")
         return names
 
     @classmethod

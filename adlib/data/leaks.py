@@ -19,12 +19,18 @@ class LeakError(UserError):
     """What must be apart is not."""
 
 
-def check_disjoint(parts: Mapping[str, Collection[str]], paths: Mapping[str, str]) -> None:
+RERUN = "rerun from the fetch stage with `dvc repro --force`, and report it if it happens again"
+
+
+def check_disjoint(
+    parts: Mapping[str, Collection[str]], paths: Mapping[str, str], remedy: str = RERUN
+) -> None:
     """Refuse an image that is in two parts.
 
     Args:
         parts: the ids (content hashes) of test, training, calibration or few-shot support images by name.
         paths: of the images by id, for the message.
+        remedy: what to do, likewise.
 
     Raises:
         LeakError: names the two parts and the images.
@@ -34,8 +40,8 @@ def check_disjoint(parts: Mapping[str, Collection[str]], paths: Mapping[str, str
         if shared:
             more = f" … and {len(shared) - SHOWN} more" if len(shared) > SHOWN else ""
             raise LeakError(
-                f"{len(shared)} images are in both {first} and {second}: {', '.join(shared[:SHOWN])}{more}; "
-                "rerun from the fetch stage with `dvc repro --force`, and report it if it happens again"
+                f"{len(shared)} images are in both {first} and {second} (by their sha256): "
+                f"{', '.join(shared[:SHOWN])}{more}; {remedy}"
             )
 
 

@@ -15,16 +15,12 @@ from adlib.data.manifest import Label, Sample
 from adlib.data.splits import TrainingSet
 from adlib.evaluation.maps import patch_box, pixel_maps
 from adlib.evaluation.pictures import draw_outline, encode, overlay, shrink, shrink_mask, stretch
-from adlib.fits.files import FitScores
+from adlib.fits.files import HEAT_SCALE, FitScores
 
 GROUPS = ("hits", "misses", "false_alarms", "suspects")
 EXAMPLES = 4  # of each kind
 SUSPECTS = 6  # training images
 BOXES = 20  # patches of an example, the worst
-# Colours run from the median to this quantile of the patch scores of normal test images: brightest means
-# "as abnormal as 1 patch in 1000 of normal images, or more". One scale a category and method. Where no test
-# image is normal, of all of them: most of their patches are.
-SCALE = (0.5, 0.999)
 # Base64 adds a third: a report of 15 categories and 5 methods stays below 15 MB.
 BUDGET = 135_000
 
@@ -80,9 +76,11 @@ def write_gallery(
     anomalous = np.array([labels[id].anomalous for id in scores.test])
     scale = None
     if scores.grid is not None:
+        # The brightest is as abnormal as 1 patch in 1000 of normal test images, or more. Where no test image
+        # is normal, of all of them: most of their patches are.
         ordinary = scores.patch if anomalous.all() else scores.patch[~anomalous]
-        low, high = (float(q) for q in np.quantile(ordinary, SCALE))
-        scale = {"low": low, "high": high, "quantiles": SCALE}
+        low, high = (float(q) for q in np.quantile(ordinary, HEAT_SCALE))
+        scale = {"low": low, "high": high, "quantiles": HEAT_SCALE}
     entries: list[tuple[str, dict[str, Any]]] = []
     pictures: list[np.ndarray] = []
 
@@ -112,15 +110,16 @@ def write_gallery(
     for group, chosen in choose(scores.image, anomalous).items():
         for i, heat in zip(chosen, heat_maps(scores.patch[chosen]), strict=True):
             rgb, mask = frame(scores.test[i]), None if masks is None else masks[i]
-            likest = evidence(scores, int(i), scale, samples)
-            others = [shrink(beside(scores.likest.nearest[i, 0]))] if scores.likest else []
+            why = evidence(scores, int(i), scale, samples)
+            near = scores.nearest_normals
+            others = [shrink(beside(near.nearest[i, 0]))] if near else []
             pictures.append(np.concatenate([panels(rgb, heat, mask), *others], axis=1))
             score = float(scores.image[i])
             # How far the image is on the wrong (or right) side, in numbers that all methods share.
             others = scores.image[anomalous != anomalous[i]]
             above = float((others < score).mean()) if others.size else None
             measured = {"score": score, "above": above, "mask": mask is not None and bool(mask.any())}
-            entries.append((group, describe(scores.test[i]) | measured | likest))
+            entries.append((group, describe(scores.test[i]) | measured | why))
     if scores.suspects is not None and scores.weight is not None and scores.suspicion is not None:
         found = scores.suspects
         for i, heat, nearest in zip(
@@ -156,8 +155,8 @@ def evidence(
         found["patches"] = [
             {"box": patch_box(p, scores.grid, scores.image_size), "score": float(patch[p])} for p in worst
         ]
-    if scores.likest is not None:
-        like, known = scores.likest, scores.witnesses or [samples[id] for id in scores.train]
+    if scores.nearest_normals is not None:
+        like, known = scores.nearest_normals, scores.witnesses or [samples[id] for id in scores.train]
         found["nearest"] = [known[j].path for j in like.nearest[image]]
         found["auxiliary"] = bool(scores.witnesses)
         found["distance"] = [float(d) for d in like.distance[image]]

@@ -7,7 +7,7 @@ are one for all noise levels; the few shots are drawn from a training set, dirt 
 
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +22,7 @@ from adlib.base.rng import shuffled
 from adlib.config.params import Params
 from adlib.config.variants import TRANSDUCTIVE, split_variant
 from adlib.config.workspace import FetchedFiles, Workspace
+from adlib.data.leaks import check_disjoint
 from adlib.data.manifest import DataError, Sample, read_manifest
 from adlib.data.rows import FeatureView
 from adlib.data.splits import TrainingSet, read_splits
@@ -29,9 +30,11 @@ from adlib.embedding.opening import open_rows, open_witnesses
 from adlib.fits.files import INFO, NORMALS, SOURCE, seed_name
 from adlib.fits.folder import load_detector, write_model, write_scores, write_threshold
 from adlib.fits.scoring import calibration_scores, resemblance
-from adlib.learning.methods.contract import Detector, Doubting, score_images
+from adlib.learning.methods.contract import Detector, NormalityDetector, score_images
 from adlib.learning.methods.image_confidence import ImageConfidence
 from adlib.learning.methods.registry import AUXILIARY_METHODS
+
+OTHER_SET = "name another auxiliary set, or other categories"
 
 
 def apply_auxiliary(
@@ -62,7 +65,8 @@ def apply_auxiliary(
         timing: JSON file to write; seconds per fit, without the training on the auxiliary set.
 
     Raises:
-        DataError: an image of the target was trained on, or a training set is smaller than the shots.
+        LeakError: an image of the target was trained on.
+        DataError: a training set is smaller than the shots.
     """
     device = resolve_device(params.device)
     plan = read_splits(splits)
@@ -74,7 +78,8 @@ def apply_auxiliary(
     for seed in params.seeds:
         model = models / seed_name(seed)
         trained[seed] = read_json(model / INFO)
-        check_disjoint(trained[seed]["train"], samples)
+        parts = {"the auxiliary set": trained[seed]["train"], "the target": samples}
+        check_disjoint(parts, {id: sample.path for id, sample in samples.items()}, OTHER_SET)
         detectors[seed] = load_detector(model, device)
     scored: dict[tuple[int, tuple[str, ...], bool], Applied] = {}
     seconds: dict[str, dict[str, float]] = {}
@@ -99,7 +104,9 @@ def apply_auxiliary(
                     times = {"fit": fitted - start, "score": time.perf_counter() - fitted}
                     scores |= calibration_scores(detector, opened, training_set.calibration, device)
                     about, info = trained[training_set.seed], opened.info
-                    scores |= _likest(detector, about, auxiliary, scores["patch"], test, info.key, device)
+                    scores |= _nearest_normals(
+                        detector, about, auxiliary, scores["patch"], test, info.key, device
+                    )
                     scored[key] = Applied(detector, scores, times)
                 fit = variant / training_set.name
                 (temporary / fit).mkdir(parents=True)
@@ -131,7 +138,7 @@ class Applied(NamedTuple):
     seconds: dict[str, float]
 
 
-def _likest(
+def _nearest_normals(
     detector: Detector,
     trained: Mapping[str, Any],
     auxiliary: Workspace,
@@ -141,27 +148,13 @@ def _likest(
     device: torch.device,
 ) -> dict[str, Tensor]:
     """What the target's images are like among the auxiliary normals; {} for methods that doubt no image."""
-    if trained["confidence"] is None or not isinstance(detector, Doubting):
+    if trained["confidence"] is None or not isinstance(detector, NormalityDetector):
         return {}
     witnesses = open_witnesses(auxiliary, trained["normals"], features_key)
     witnesses = witnesses.subset(np.argsort(witnesses.ids))  # as in the manifest
     alike = torch.zeros(len(witnesses))  # they are labelled normal: none is more suspect than another
     rule = ImageConfidence(**trained["confidence"])
     return resemblance(detector, rule, patch, images, witnesses, alike, device)
-
-
-def check_disjoint(auxiliary: Sequence[str], target: Mapping[str, Sample]) -> None:
-    """Prove by content that no image of the target was trained on.
-
-    Raises:
-        DataError: some were; their number and the first paths.
-    """
-    shared = sorted(target[id].path for id in auxiliary if id in target)
-    if shared:
-        raise DataError(
-            f"auxiliary: {len(shared)} of its images belong to the target set as well (by their sha256), "
-            f"the first are {', '.join(shared[:3])}; name another auxiliary set or other categories"
-        )
 
 
 def draw_shots(training_set: TrainingSet, samples: Mapping[str, Sample], shots: int) -> tuple[str, ...]:

@@ -16,6 +16,8 @@ MODEL, SCORES, INFO, TIME = "model.safetensors", "scores.safetensors", "fit.json
 THRESHOLD = "threshold.json"
 NORMALS, SOURCE = "normals.csv", "source.json"  # of the auxiliary set: a manifest, and where its images lie
 MAPS = "maps.npy"
+# Colours of heat maps run from the median to this quantile of the patch scores of normal images.
+HEAT_SCALE = (0.5, 0.999)
 
 
 def seed_name(seed: int) -> str:
@@ -49,12 +51,12 @@ class Suspects:
 
 
 @dataclass(frozen=True)
-class Likest:
+class NearestNormals:
     """What the T test images are like, and how far training would have trusted them.
 
     Attributes:
         nearest: `(T, M)` trusted normal images, as positions in `FitScores.witnesses`, or in
-            `FitScores.train` where there are none, the likest first.
+            `FitScores.train` where there are none, the most alike first.
         distance: `(T, M)` of an image's worst patches to them, in standardised features.
         weight: `(T,)`, CoMet eq. 1.
     """
@@ -84,7 +86,7 @@ class FitScores:
         calibration: ids of the n calibration images.
         calibration_score: `(n,)` image scores.
         threshold: None without calibration images.
-        likest: of the test images; None for methods that doubt none.
+        nearest_normals: of the test images; None for methods that doubt none.
         witnesses: the auxiliary set's normal images, which a zero-shot fit compares with; () for other fits.
         witness_source: where those images lie; None without any.
     """
@@ -104,7 +106,7 @@ class FitScores:
     calibration: tuple[str, ...] = ()
     calibration_score: np.ndarray | None = None
     threshold: Threshold | None = None
-    likest: Likest | None = None
+    nearest_normals: NearestNormals | None = None
     witnesses: tuple[Sample, ...] = ()
     witness_source: Source | None = None
 
@@ -132,7 +134,7 @@ def load_scores(folder: str | Path) -> FitScores:
         tuple(info["calibration"]),
         arrays.get("calibration"),
         load_threshold(folder),
-        Likest(*like) if like else None,
+        NearestNormals(*like) if like else None,
         tuple(read_manifest(normals)) if normals.is_file() else (),
         read_source(source) if source.is_file() else None,
     )

@@ -7,12 +7,10 @@ import torch
 from torch import Tensor
 
 from adlib.data.rows import Features, FeatureView
+from adlib.fits.files import HEAT_SCALE
 from adlib.learning.methods.contract import Detector, image_weights, score_images
 from adlib.learning.methods.image_confidence import ImageConfidence
-from adlib.learning.methods.witnesses import likest
-
-# Colours run from the median to this quantile of the patch scores of normal images.
-HEAT_SCALE = (0.5, 0.999)
+from adlib.learning.methods.witnesses import nearest_normals
 
 
 def calibration_scores(
@@ -38,7 +36,7 @@ def resemblance(
     suspicion: Tensor,
     device: torch.device,
 ) -> dict[str, Tensor]:
-    """What test images are like, and how far training would have trusted them: `adlib.fits.files.Likest`.
+    """What test images are like, and how far training would have trusted them: `fits.files.NearestNormals`.
 
     Args:
         detector: the fit's.
@@ -49,6 +47,6 @@ def resemblance(
         suspicion: `(S,)`; the half of the witnesses with less of it is trusted, all if it is the same.
         device: where to compute.
     """
-    like = likest(patch, images, witnesses, suspicion, device)
+    nearest, distance = nearest_normals(patch, images, witnesses, suspicion, device)
     weights = image_weights(detector, confidence, images, device)
-    return {"test_nearest": like.nearest, "test_distance": like.distance, "test_weight": weights}
+    return {"test_nearest": nearest, "test_distance": distance, "test_weight": weights}

@@ -92,9 +92,7 @@ class FitJob:
             suspects = examine(fit.detector, view, fit.suspicion, self.device)
             found |= {
                 "train_suspicion": fit.suspicion,
-                "suspect_images": suspects.images,
-                "suspect_patch": suspects.patch,
-                "suspect_nearest": suspects.nearest,
+                **{f"suspect_{name}": tensor for name, tensor in suspects.items()},
             }
             if fit.confidence is not None:
                 test, rule = self.features.select(self.test), fit.confidence

@@ -115,7 +115,8 @@ def gate(reference: Side, current: Side, rules: Rules, *, allow_unverified: bool
             + "\n".join(f"  {reason}" for reason in unverified)
             + "\nPut the run's dvc.lock beside its results, or pass --allow-unverified if you know they were."
         )
-    return compare(reference, current, rules, Pairs(reference, current).error)
+    with Pairs(reference, current) as pairs:
+        return compare(reference, current, rules, pairs.error)
 
 
 def likeness(reference: Side, current: Side) -> tuple[list[str], list[str]]:
@@ -158,14 +159,13 @@ def changed_params(reference: Side, current: Side) -> list[tuple[str, Any, Any]]
 def paired_tests(comparison: Comparison) -> dict[Cell, tuple[int, PairedTest]]:
     """DeLong's test and its seed, the first common one, of every AUROC that both sides have the scores of."""
     reference, current = comparison.reference, comparison.current
-    pairs = Pairs(reference, current)
     found = {}
-    for line in comparison.in_order:
-        seeds = [
-            seed for seed in reference.values.get(line.cell, {}) if seed in current.values.get(line.cell, {})
-        ]
-        if line.cell.metric == LEADING and seeds:
-            test = pairs.test(line.cell, seeds[0])
-            if test is not None:
-                found[line.cell] = seeds[0], test
+    with Pairs(reference, current) as pairs:
+        for line in comparison.in_order:
+            theirs = current.values.get(line.cell, {})
+            seeds = [seed for seed in reference.values.get(line.cell, {}) if seed in theirs]
+            if line.cell.metric == LEADING and seeds:
+                test = pairs.test(line.cell, seeds[0])
+                if test is not None:
+                    found[line.cell] = seeds[0], test
     return found

@@ -2,10 +2,10 @@
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -24,12 +24,20 @@ AGREEMENT = 1e-3
 
 
 class Scores:
-    """The per-image scores of one side, read when they are asked for."""
+    """The per-image scores of one side, read when they are asked for.
+
+    Those of a revision come through DVC, which keeps databases open: `close` them.
+    """
 
     def __init__(self, side: Side) -> None:
         """Nothing is read here."""
         self._side = side
         self._read = cache(self._fetch)
+        self._opened = ExitStack()
+
+    def close(self) -> None:
+        """Close what was opened to read; scores that were read stay."""
+        self._opened.close()
 
     def fit(self, cell: Cell, seed: int) -> FitImages | None:
         """The images of one fit.
@@ -68,7 +76,8 @@ class Scores:
         """The files of a revision as DVC's cache, or its remote, holds them."""
         from dvc.api import DVCFileSystem  # takes a second or two to import
 
-        return DVCFileSystem(str(self._side.folder), rev=self._side.commit)
+        files = DVCFileSystem(str(self._side.folder), rev=self._side.commit)
+        return self._opened.enter_context(closing(files))
 
 
 def _dvc_errors() -> tuple[type[Exception], ...]:
@@ -110,11 +119,18 @@ def paired_error(cell: Cell, reference: FitImages, current: FitImages) -> float 
 
 
 class Pairs:
-    """Paired looks at the fits of two sides."""
+    """Paired looks at the fits of two sides, in a `with` that closes what was opened for them."""
 
     def __init__(self, reference: Side, current: Side) -> None:
         """Nothing is read here."""
         self._reference, self._current = Scores(reference), Scores(current)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._reference.close()
+        self._current.close()
 
     def error(self, cell: Cell, reference_seed: int, current_seed: int) -> float | None:
         """`paired_error` of two fits, or None where the scores of one are not at hand."""

@@ -23,7 +23,7 @@ from adlib.embedding.opening import open_witnesses
 from adlib.evaluation.maps import patch_box
 from adlib.fits.files import INFO, load_scores, seed_name
 from adlib.fits.model import Model, load_model
-from adlib.learning.methods.contract import Doubting
+from adlib.learning.methods.contract import NormalityDetector
 from adlib.learning.methods.image_confidence import ImageConfidence
 from adlib.learning.methods.statistics import feature_statistics
 from adlib.learning.methods.witnesses import NEAREST, WORST, patch_distances
@@ -35,7 +35,7 @@ MOST = 20  # patches of an image
 class Patch:
     """An anomalous patch: its box in pixels of the image (left, top, right, bottom) and its neighbours.
 
-    `nearest` holds path and distance of the training images with the likest patches, the nearest first.
+    `nearest` holds path and distance of the training images with the most similar patches, the nearest first.
     """
 
     box: tuple[int, int, int, int]
@@ -104,7 +104,7 @@ def _examine(
     (score,), (patch,) = model.score_features(rows)
     chosen = anomalous_patches(patch, model.heat_scale)
     weight = None
-    if confidence is not None and isinstance(model.detector, Doubting):
+    if confidence is not None and isinstance(model.detector, NormalityDetector):
         weight = float(confidence.weight(model.detector.normality(rows)))
     patches: list[Patch] = []
     keep_aspect = model.recipe.info["embedding"]["keep_aspect"]

@@ -1,9 +1,9 @@
 """params.yaml under `dvc exp run -S`: an override changes its own lines, and the next one finds a sound file.
 
-DVC reads the file with its comments, replaces *every* list by a new one and writes it back. What hung on the old
-list is lost (comments on its entries, a comment or an empty line after it), and once a list is empty, a comment on
-the line of its key takes a line break away further down, after which no YAML reader takes the file. So there
-must be none of these.
+DVC reads the file with its comments, replaces *every* list by a new one and writes it back. What hung on the
+old list is lost (comments on its entries, a comment or an empty line after it), and once a list is empty, a
+comment on the line of its key takes a line break away further down, after which no YAML reader takes the file.
+So there must be none of these.
 """
 
 import difflib
@@ -66,12 +66,7 @@ def changed_keys(before: str, after: str) -> set[str | None]:
     old, new = before.splitlines(), after.splitlines()
     edits = difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
     old_keys, new_keys = keys_of_lines(before), keys_of_lines(after)
-    return {
-        key
-        for kind, i, j, k, m in edits
-        if kind != "equal"
-        for key in (*old_keys[i:j], *new_keys[k:m])
-    }
+    return {key for kind, i, j, k, m in edits if kind != "equal" for key in (*old_keys[i:j], *new_keys[k:m])}
 
 
 def remarks(text: str) -> list[str]:
@@ -138,13 +133,27 @@ def test_scalars_take_every_kind_of_value(override: Override, value: Any):
         ["kappa=1.0", "methods.confident=[]", "methods.confident=[]", "methods.confident=[comet-sn]"],
         ["methods.confident=[]", "methods.confident=[]", "kappa=0.5"],
         ["methods.comet-sn.epochs=5", "methods.comet-sn.epochs=6"],
-        ["methods.flow=[comet-nf]", "methods.flow=[differnet,comet-nf]", "methods.flow=[]", "methods.flow=[]"],
+        [
+            "methods.flow=[comet-nf]",
+            "methods.flow=[differnet,comet-nf]",
+            "methods.flow=[]",
+            "methods.flow=[]",
+        ],
         ["noise.levels=[0.0,0.05,0.2]", "noise.levels=[0]", "seeds=[0,1,2]"],
-        ["dataset.categories=[a b]", "dataset.categories=[c,d]", "dataset.root=/a/longer/path", "dataset.root=x"],
+        [
+            "dataset.categories=[a b]",
+            "dataset.categories=[c,d]",
+            "dataset.root=/a/longer/path",
+            "dataset.root=x",
+        ],
         ["backbone.target_dim=64", "backbone.target_dim=null", "backbone.target_dim=32"],
         ["clip.blocks=[3,9]", "clip.blocks=null", "clip.blocks=[6]"],
         ["device='cuda:0'", "keep_aspect=true", "methods.differnet.betas=[0.5,0.9]"],
-        ["methods.af-tokens.shots=[0,1,2]", "methods.af-tokens.windows=[1]", "methods.af-tokens.adaptor=false"],
+        [
+            "methods.af-tokens.shots=[0,1,2]",
+            "methods.af-tokens.windows=[1]",
+            "methods.af-tokens.adaptor=false",
+        ],
         ["methods.differnet.lr=1e-5", "methods.differnet.lr=3.0e-4", "methods.differnet.lr=2.0e-4"],
     ],
     ids=lambda changes: changes[0],

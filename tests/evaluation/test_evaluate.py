@@ -1,21 +1,26 @@
 """What evaluation writes beside ranking metrics: the operating point, by hand."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from mvtec_tree import write_tree
 
-from adlib.base.files import read_json
 from adlib.config.params import Params
 from adlib.config.workspace import FetchedFiles
 from adlib.data.manifest import Label, Sample, write_rows
-from adlib.data.source import Source, write_source
+from adlib.data.rows import FeatureInfo
+from adlib.data.source import write_source
 from adlib.data.splits import Splits, TrainingSet, write_splits
-from adlib.evaluation import evaluate as evaluation
-from adlib.evaluation.evaluate import defect_rows, measure, threshold_met
+from adlib.datasets.fetch import fetch
+from adlib.evaluation.evaluate import TestSet as LabelledSet
+from adlib.evaluation.evaluate import defect_rows, evaluate, measure, threshold_met
 from adlib.evaluation.metrics import binomial_interval
 from adlib.fits.files import FitScores
+from adlib.fits.folder import write_scores
 from adlib.fits.threshold import Threshold
 
 THRESHOLD = Threshold(0.5, 0.25, 3, 0, promised=0.25, smallest=0.25, upper_95=0.63)
@@ -35,16 +40,16 @@ def fit(threshold: Threshold | None = THRESHOLD) -> FitScores:
 
 def test_metrics_at_the_threshold():
     """Flagged are .6 among the normals (.5 is on the threshold) and .9, .8, .7 among the anomalies."""
-    found = measure(fit(), evaluation.TestSet(LABELS, DEFECTS, None, 0))
+    found = measure(fit(), LabelledSet(LABELS, DEFECTS, None, 0))
     assert (found["image_precision"], found["image_recall"], found["image_f1"]) == (0.75, 0.75, 0.75)
     assert found["image_fpr"] == 0.25
     assert found["image_fpr95"] == 0.5, "all four anomalies need .4, which .5 and .6 exceed"
 
 
 def test_without_a_threshold_there_is_no_operating_point():
-    found = measure(fit(None), evaluation.TestSet(LABELS, DEFECTS, None, 0))
+    found = measure(fit(None), LabelledSet(LABELS, DEFECTS, None, 0))
     assert set(found) == {"image_auroc", "image_ap", "image_f1max", "image_fpr95"}
-    assert [row[-1] for row in defect_rows(SET, fit(None), evaluation.TestSet(LABELS, DEFECTS, None, 0))] == [
+    assert [row[-1] for row in defect_rows(SET, fit(None), LabelledSet(LABELS, DEFECTS, None, 0))] == [
         "",
         "",
     ]
@@ -53,7 +58,7 @@ def test_without_a_threshold_there_is_no_operating_point():
 def test_every_pixel_metric_where_there_are_masks():
     masks = np.zeros((8, 32, 32), dtype=bool)
     masks[4:, :4, :4] = True
-    found = measure(fit(), evaluation.TestSet(LABELS, DEFECTS, masks, 0))
+    found = measure(fit(), LabelledSet(LABELS, DEFECTS, masks, 0))
     pixel = {"pixel_auroc", "pixel_ap", "pixel_f1max", "aupro_0.3", "aupro_0.05"}
     assert {name for name in found if not name.startswith("image")} == pixel
 
@@ -70,7 +75,7 @@ def test_counts_and_interval():
 
 def test_a_row_a_kind_of_defect():
     """`cut` (.9, .4) beats 4 and 2 of the 4 normals, `hole` (.8, .7) all of them."""
-    rows = defect_rows(SET, fit(), evaluation.TestSet(LABELS, DEFECTS, None, 0))
+    rows = defect_rows(SET, fit(), LabelledSet(LABELS, DEFECTS, None, 0))
     assert rows == [["0.1", "3", "cut", "2", "0.75", "0.5"], ["0.1", "3", "hole", "2", "1", "1"]]
 
 
@@ -101,30 +106,36 @@ def test_impossible_counts(hits: int, total: int, level: float):
 def test_pixel_metrics_need_maps():
     masks = np.zeros((8, 32, 32), dtype=bool)
     masks[4:, :4, :4] = True
-    found = measure(replace(fit(), grid=None), evaluation.TestSet(LABELS, DEFECTS, masks, 0))
+    found = measure(replace(fit(), grid=None), LabelledSet(LABELS, DEFECTS, masks, 0))
     assert all(name.startswith("image") for name in found)
 
 
-def test_maps_are_measured_in_the_frame_of_the_masks(
-    params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    """Networks see different sizes; all are compared at `image_size`."""
-    samples = [Sample(id, f"{id}.png", "test") for id in "abcdefgh"]
-    labels = [Label(id, "cut" if bad else "good", "", "") for id, bad in zip("abcdefgh", LABELS, strict=True)]
-    write_rows(tmp_path / "manifest.csv", samples, Sample)
-    write_rows(tmp_path / "labels.csv", labels, Label)
-    write_splits(tmp_path / "splits.json", Splits(tuple("abcdefgh"), True, (SET,)))
-    masks = np.zeros((8, 64, 64), dtype=bool)
-    masks[4:, :8, :8] = True
-    seen: list[int] = []
-    shown = evaluation.TestSet(LABELS, DEFECTS, masks, 0)
-    monkeypatch.setattr(evaluation, "load_scores", lambda _: replace(fit(), train=()))
-    monkeypatch.setattr(evaluation, "load_test_set", lambda *_: shown)
-    monkeypatch.setattr(evaluation, "write_gallery", lambda *a, **k: seen.append(a[2].image_size))
-    params = params.model_copy(update={"image_size": 64})
-    write_source(tmp_path / "source.json", Source(str(tmp_path)))
-    outputs = {"fetched": FetchedFiles(tmp_path), "splits": tmp_path / "splits.json", "fits": tmp_path}
-    evaluation.evaluate(params, "c", **outputs, out=tmp_path / "out")
-    measured = {row["metric"] for row in read_json(tmp_path / "out" / "metrics.json")["metrics"]}
-    assert "pixel_auroc" in measured
-    assert seen == [64], "the fit's own frame was 32"
+@pytest.mark.parametrize("frame", [16, 224])
+def test_the_frame_that_a_network_saw_does_not_matter(params: Params, tmp_path: Path, frame: int):
+    """Metrics and pictures of all methods are made at `image_size`, so their bytes are the same."""
+    write_tree(tmp_path / "set", good=4, defects={"cut": 2, "hole": 2})
+    dataset = {"name": "folder", "root": str(tmp_path / "set"), "categories": ("bottle",)}
+    params = params.model_copy(
+        update={"image_size": 64, "dataset": params.dataset.model_copy(update=dataset)}
+    )
+    fetched = fetch(params.dataset, "bottle")
+    files = FetchedFiles(tmp_path)
+    write_rows(files.manifest, fetched.samples, Sample)
+    write_source(files.source, fetched.source)
+    write_rows(files.labels, fetched.labels, Label)
+    train, test = (tuple(s.id for s in fetched.samples if s.split == split) for split in ("train", "test"))
+    training_set = TrainingSet(0.0, 0, train)
+    write_splits(tmp_path / "splits.json", Splits(test, False, (training_set,)))
+    patch = torch.rand((len(test), 4), generator=torch.Generator().manual_seed(0))
+    written = []
+    for size in (64, frame):
+        fit = tmp_path / f"fits-{size}" / training_set.name
+        fit.mkdir(parents=True)
+        info = FeatureInfo(test, (2, 2), size, "0" * 64, "key")
+        write_scores(fit, {"image": patch.amax(1), "patch": patch}, info, train, test, log=[])
+        evaluate(params, "bottle", files, tmp_path / "splits.json", fit.parent, out := tmp_path / f"{size}")
+        written.append({path.name: path.read_bytes() for path in out.iterdir()})
+    assert written[0] == written[1]
+    measured = {row["metric"] for row in json.loads(written[0]["metrics.json"])["metrics"]}
+    assert {"image_auroc", "pixel_auroc", "aupro_0.3"} <= measured
+    assert json.loads(written[0]["gallery.json"])["groups"]["hits"]

@@ -11,10 +11,11 @@ from adlib.base.errors import UserError
 from adlib.base.files import read_json
 from adlib.config.params import Params
 from adlib.config.workspace import Workspace
+from adlib.data.leaks import LeakError
 from adlib.data.manifest import DataError, Sample, read_manifest
 from adlib.data.splits import TrainingSet
 from adlib.evaluation.metrics import auroc
-from adlib.fits.apply_auxiliary import apply_auxiliary, check_disjoint, draw_shots
+from adlib.fits.apply_auxiliary import apply_auxiliary, draw_shots
 from adlib.fits.files import load_scores
 from adlib.fits.folder import load_detector
 from adlib.fits.train_auxiliary import train_auxiliary
@@ -154,10 +155,10 @@ def test_a_shared_image_is_an_error(auxiliary_params: Params, outputs: Path, sto
     path = outputs / "fetch" / TARGET / "manifest.csv"
     path.write_text(path.read_text() + f"{known.id},train/copy.png,train\n")
     with pytest.raises(
-        DataError, match=r"auxiliary: 1 of its images belong to the target .* train/copy.png;"
+        LeakError,
+        match=r"1 images are in both the auxiliary set and the target .* train/copy.png; name another",
     ):
         apply(auxiliary_params, outputs)
-    check_disjoint(["x"], {"y": Sample("y", "y.png", "test")})
 
 
 def test_shots_are_nested_follow_paths_and_depend_on_the_seed():

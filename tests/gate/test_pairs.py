@@ -1,8 +1,11 @@
 """Per-image scores: the paired tests of `adlib compare`, and the tolerance of a gate with a single seed."""
 
+import gc
 import re
+import sqlite3
 import subprocess
 import sys
+from contextlib import suppress
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -110,6 +113,17 @@ def test_compare_tests_pairs_and_draws_the_page(project: Path, tmp_path: Path):
     assert "only the means" not in page
 
 
+def connections() -> set[int]:
+    """SQLite connections that are open in this process."""
+    found = set()
+    # By type: isinstance would ask every object for its __class__, and some answer with a warning.
+    for connection in (o for o in gc.get_objects() if issubclass(type(o), sqlite3.Connection)):
+        with suppress(sqlite3.ProgrammingError):  # a closed one
+            connection.execute("")
+            found.add(id(connection))
+    return found
+
+
 def test_scores_of_a_revision_come_from_dvcs_cache(project: Path):
     """The workspace has moved on; the revision's images are read from the cache."""
 
@@ -125,6 +139,10 @@ def test_scores_of_a_revision_come_from_dvcs_cache(project: Path):
     dvc("add", "outputs")
     commit(project)
     run(project, SECOND, seed=1)
+    before = connections()
     result = adlib("gate", "--against", "HEAD")
     assert result.exit_code == 0, result.output
     assert re.search(r"image_auroc .* images +same", result.output)
+    run(project, SECOND)
+    assert re.search(r"image_auroc +0 +[+-]0\.\d{4} ", adlib("compare", "HEAD").output)
+    assert connections() <= before, "DVC's databases are closed"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from fake_outputs import configure, make_outputs
+from projects import commit, git
 from toys import ROOT
 
 from adlib.base.errors import UserError
@@ -254,21 +255,28 @@ def test_stage_reports_what_is_missing_without_a_traceback(tmp_path: Path, monke
 
 
 def test_git_is_asked_and_its_absence_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    answers = {"log": "0123abc (2025-01-31)", "status": " M params.yaml\nM  dvc.lock"}
-    monkeypatch.setattr(provenance, "command", lambda arguments, folder: answers[arguments[1]])
-    assert provenance.git_state(tmp_path) == [
-        ("Git revision", "0123abc (2025-01-31)"),
-        ("Uncommitted changes", "params.yaml, dvc.lock"),
-    ]
-    monkeypatch.undo()
+    files = {"dvc.lock", "params.yaml"}
+    for name in files:
+        (tmp_path / name).write_text("committed")
+    revision = commit(tmp_path)
+    (_, told), unchanged = provenance.git_state(tmp_path)
+    assert re.fullmatch(rf"{revision} \(\d{{4}}-\d\d-\d\d\)", told)
+    assert unchanged == ("Uncommitted changes", "none")
+    for name in (*files, "new"):  # what git does not track is no change
+        (tmp_path / name).write_text("edited")
+    git(tmp_path, "add", "dvc.lock")
+    assert provenance.git_state(tmp_path)[1] == ("Uncommitted changes", "dvc.lock, params.yaml")
     monkeypatch.setenv("PATH", str(tmp_path))
     assert provenance.git_state(tmp_path) == [("Git revision", "unknown")]
 
 
-def test_a_long_list_of_changes_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    status = "\n".join(f" M f{i}" for i in range(11))
-    monkeypatch.setattr(provenance, "command", lambda arguments, folder: status)
-    assert provenance.git_state(tmp_path)[1][1].endswith("f7 and 3 more")
+def test_a_long_list_of_changes_is_cut(tmp_path: Path):
+    for content in ("committed", "edited"):
+        for i in range(11):
+            (tmp_path / f"f{i:02}").write_text(content)
+        if content == "committed":
+            commit(tmp_path)
+    assert provenance.git_state(tmp_path)[1][1].endswith("f07 and 3 more")
 
 
 def test_a_failing_command_gives_none(tmp_path: Path):

@@ -101,7 +101,7 @@ def write(
         stages[f"contaminate@{category}"] = {
             "deps": [
                 *data,
-                *({"path": f"adlib/{name}.py", "md5": code} for name in ("data/contaminate", "rng")),
+                *({"path": f"adlib/{room}", "md5": code} for room in ("data", "base")),
                 {"path": "excluded.csv", "md5": excluded},
             ],
             "params": {

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
@@ -12,6 +12,7 @@ from toys import ROOT
 from typer.testing import CliRunner
 
 from adlib.base.errors import UserError
+from adlib.base.files import read_json
 from adlib.base.tables import read_csv
 from adlib.base.yaml import ParamsError
 from adlib.cli.app import app
@@ -19,7 +20,6 @@ from adlib.config.params import Params
 from adlib.config.workspace import Workspace
 from adlib.data.manifest import DataError
 from adlib.data.splits import read_splits
-from adlib.fits.train import train
 from adlib.papers.tables import FOLDER, named_setting
 from adlib.tools.ablation import Measured, find_ablation, override, run_ablation
 from adlib.tools.ablation_tables import NOT_MEASURED, comparison, differences, markdown, table, with_interval
@@ -139,22 +139,26 @@ def test_other_layers_have_features_of_their_own(small: Params, prepared: Path):
     assert [path.name for path in (prepared / "features").iterdir()] == [CATEGORY]
 
 
-def test_zero_few_and_full_shot(small: Params, prepared: Path, monkeypatch: pytest.MonkeyPatch):
+def fits(store: Path) -> dict[Path, list[str]]:
+    """The stored fits, and the images that each was trained on."""
+    return {path: read_json(path)["train"] for path in store.rglob("fit.json")}
+
+
+def test_zero_few_and_full_shot(small: Params, prepared: Path):
     ablation, params = find_ablation("cozad-shots"), override(small, {"noise.levels": [0.0]})
     settings = [ablation.params(params, "cozad", name) for name in ablation.settings]
     assert [ablation.fitted("cozad", name) for name in ablation.settings] == ["cozad-zero"] + 4 * ["cozad"]
     assert settings[-1] == params
-    trained = []
-
-    def note(*arguments: Any) -> None:
-        plan = read_splits(arguments[4])
-        trained.append([len(part.ids) for part in plan.training_sets])
-        train(*arguments)
-
-    monkeypatch.setattr("adlib.tools.ablation.train", note)
+    own = set(read_splits(prepared / "contaminate" / f"{CATEGORY}.json").training_sets[0].ids)
+    before = fits(prepared.parent / "store")
     quick = {name: {**s, "methods.*.epochs": 1} for name, s in ablation.settings.items()}
     measured = run_ablation(replace(ablation, settings=quick), params, Workspace(prepared))
-    assert trained == [[2], [4], [16], [24]]
+    trained = [set(ids) for fit, ids in fits(prepared.parent / "store").items() if fit not in before]
+    zero, *few = sorted(trained, key=lambda ids: (not ids.isdisjoint(own), len(ids)))
+    assert zero.isdisjoint(own)
+    assert [len(ids) for ids in few] == [2, 4, 16, 24]
+    assert few[-1] == own
+    assert all(fewer < more for fewer, more in pairwise(few))
     _, rows = table(ablation, measured, params)
     assert [row[1] for row in rows if row[3] == "image_auroc"] == list(ablation.settings)
 

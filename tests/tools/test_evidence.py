@@ -98,7 +98,7 @@ def test_evidence_agrees_with_what_training_stored(outputs: Path):
     """Score, confidence and neighbours of a test image, from its pixels, are those of the fit."""
     folder = fit_folder(outputs, "cozad")
     scores = load_scores(folder)
-    assert scores.likest is not None
+    assert scores.nearest_normals is not None
     witnesses = find_witnesses(folder)
     assert scores.suspicion is not None
     assert len(witnesses.paths) == (scores.suspicion <= np.median(scores.suspicion)).sum()
@@ -107,7 +107,7 @@ def test_evidence_agrees_with_what_training_stored(outputs: Path):
         assert scores.test[number] == id
         (found,) = evidence([path], folder, device="cpu")
         assert found["score"] == pytest.approx(float(scores.image[number]), rel=1e-3)
-        assert found["confidence"] == pytest.approx(float(scores.likest.weight[number]), rel=1e-2)
+        assert found["confidence"] == pytest.approx(float(scores.nearest_normals.weight[number]), rel=1e-2)
         H, W, _ = read_rgb(path).shape
         for patch in found["patches"]:
             left, top, right, bottom = patch["box"]
@@ -137,11 +137,11 @@ def test_a_zero_shot_model_has_auxiliary_witnesses(outputs: Path):
     assert len(witnesses.paths) == 40  # 30 for training and 10 of the test split are normal
     assert all(path.startswith(f"{AUXILIARY}/") and "/good/" in path for path in witnesses.paths)
     scores = load_scores(folder)
-    assert scores.likest is not None
+    assert scores.nearest_normals is not None
     assert {sample.path for sample in scores.witnesses} == set(witnesses.paths)
-    assert scores.likest.nearest.shape == (len(scores.test), 3)
+    assert scores.nearest_normals.nearest.shape == (len(scores.test), 3)
     (found,) = evidence([example_image(outputs)[1]], folder, device="cpu")
-    assert found["confidence"] == pytest.approx(float(scores.likest.weight[0]), rel=1e-2)
+    assert found["confidence"] == pytest.approx(float(scores.nearest_normals.weight[0]), rel=1e-2)
     assert 0 < found["confidence"] <= 1
 
 

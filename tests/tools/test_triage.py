@@ -98,7 +98,7 @@ class FirstPatch:
 
 
 def test_evidence_is_of_the_most_suspect_and_names_trusted_images_that_look_alike():
-    """Image 5 is a copy of image 9's patches but for one: it is the likest there is."""
+    """Image 5 is a copy of image 9's patches but for one: nothing is more like it."""
     features = toy_features(30, 0, patches=16)
     rows = np.array(features.select(features.info.ids).rows)
     rows[5] = rows[9]
@@ -107,11 +107,11 @@ def test_evidence_is_of_the_most_suspect_and_names_trusted_images_that_look_alik
     suspicion = torch.linspace(0, 1, 30)
     suspicion[9] = 5
     found = examine(FirstPatch(), view, suspicion, CPU)
-    assert found.images[:3].tolist() == [9, 29, 28]
-    np.testing.assert_allclose(found.patch[0], rows[9][:, 0].astype(np.float32))
-    assert found.nearest[0, 0] == 5
-    assert (suspicion[found.nearest] <= suspicion.median()).all()
-    assert (found.nearest != found.images[:, None]).all()
+    assert found["images"][:3].tolist() == [9, 29, 28]
+    np.testing.assert_allclose(found["patch"][0], rows[9][:, 0].astype(np.float32))
+    assert found["nearest"][0, 0] == 5
+    assert (suspicion[found["nearest"]] <= suspicion.median()).all()
+    assert (found["nearest"] != found["images"][:, None]).all()
 
 
 @pytest.fixture

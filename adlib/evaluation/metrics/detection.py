@@ -16,12 +16,25 @@ def auroc(scores: Input, labels: Input) -> float:
     """Area under the ROC curve in [0, 1]: the chance that an anomalous score beats a normal one, ties half.
 
     Source: Hanley and McNeil 1982, the Mann-Whitney statistic.
+
+    Example:
+        0.8 beats both normal scores, 0.35 one of them:
+
+        >>> auroc([0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1])
+        0.75
     """
     return area_under_roc(rank_positives(*check_scores(scores, labels)))
 
 
 def average_precision(scores: Input, labels: Input) -> float:
-    """Step-wise average precision in (0, 1], without interpolation, as scikit-learn defines it."""
+    """Step-wise average precision in (0, 1], without interpolation, as scikit-learn defines it.
+
+    Example:
+        Precision is 1 at 0.8 and 2/3 at 0.35:
+
+        >>> average_precision([0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1])
+        0.8333333333333333
+    """
     return mean_precision(rank_positives(*check_scores(scores, labels)))
 
 
@@ -29,6 +42,12 @@ def f1_max(scores: Input, labels: Input) -> tuple[float, float]:
     """Largest F1 over all thresholds and the threshold, the highest one if several reach the maximum.
 
     The threshold is chosen with the labels given here: an upper bound, not a deployable operating point.
+
+    Example:
+        At 0.35 both anomalies and one normal image are flagged:
+
+        >>> f1_max([0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1])
+        (0.8, 0.35)
     """
     return best_f1(rank_positives(*check_scores(scores, labels)))
 
@@ -38,6 +57,10 @@ def precision_recall_f1(scores: Input, labels: Input, threshold: float) -> tuple
 
     Raises:
         ValueError: as above, and for a NaN threshold (infinite ones flag everything or nothing).
+
+    Example:
+        >>> precision_recall_f1([0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1], threshold=0.4)
+        (0.5, 0.5, 0.5)
     """
     values, truth = check_scores(scores, labels)
     if math.isnan(threshold):
@@ -55,6 +78,12 @@ def fpr_at_tpr(scores: Input, labels: Input, tpr: float = 0.95) -> float:
 
     Raises:
         ValueError: as above, and for `tpr` outside (0, 1].
+
+    Example:
+        All anomalies need the threshold 0.35, which one normal image of two exceeds:
+
+        >>> fpr_at_tpr([0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1])
+        0.5
     """
     wanted = check_fraction(tpr, "tpr")
     ranking = rank_positives(*check_scores(scores, labels))
@@ -63,7 +92,12 @@ def fpr_at_tpr(scores: Input, labels: Input, tpr: float = 0.95) -> float:
 
 
 def image_metrics(scores: Input, labels: Input) -> dict[str, float]:
-    """`image_auroc`, `image_ap` and `image_f1max` from one sort."""
+    """`image_auroc`, `image_ap` and `image_f1max` from one sort.
+
+    Example:
+        >>> image_metrics([0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1])
+        {'image_auroc': 0.75, 'image_ap': 0.8333333333333333, 'image_f1max': 0.8}
+    """
     ranking = rank_positives(*check_scores(scores, labels))
     return {
         "image_auroc": area_under_roc(ranking),

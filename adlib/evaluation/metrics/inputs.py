@@ -21,6 +21,10 @@ def check_scores(scores: Input, labels: Input, *, name: str = "scores") -> tuple
     Raises:
         ValueError: wrong ndim, different lengths, empty, NaN or infinite scores, labels other than 0 and 1,
             or only one class.
+
+    Example:
+        >>> check_scores([0.5, 2], [0, 1])
+        (array([0.5, 2. ]), array([False,  True]))
     """
     values, truth = _checked_pair(scores, labels, name, "labels", axes=("S",))
     anomalous = int(truth.sum())
@@ -38,6 +42,10 @@ def check_maps(maps: Input, masks: Input) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         ValueError: wrong ndim, different shapes, empty, NaN or infinite scores, masks other than 0 and 1,
             no defect pixel, or no normal pixel.
+
+    Example:
+        >>> check_maps([[[0.5, 2]]], [[[0, 1]]])
+        (array([[[0.5, 2. ]]]), array([[[False,  True]]]))
     """
     values, truth = _checked_pair(maps, masks, "maps", "masks", axes=("B", "H", "W"))
     defects = int(truth.sum())
@@ -59,6 +67,13 @@ def check_fraction(value: float, name: str) -> float:
 
     Raises:
         ValueError: outside that range or NaN.
+
+    Example:
+        >>> check_fraction(1, "max_fpr")
+        1.0
+        >>> check_fraction(5, "max_fpr")
+        Traceback (most recent call last):
+        ValueError: max_fpr: expected a fraction in (0, 1], got 5; 5 % is written 0.05
     """
     if not 0 < value <= 1:
         raise ValueError(f"{name}: expected a fraction in (0, 1], got {value}; 5 % is written 0.05")

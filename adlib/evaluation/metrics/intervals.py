@@ -43,6 +43,12 @@ def bootstrap_interval(
 
     Raises:
         ValueError: see `inputs.check_scores`; `level` or `draws` out of range; a metric that is not a number.
+
+    Example:
+        Every resample of two classes that do not overlap has the AUROC 1:
+
+        >>> bootstrap_interval(auroc, [0.1, 0.2, 0.8, 0.9], [0, 0, 1, 1], rng=np.random.default_rng(0))
+        (1.0, 1.0)
     """
     values, truth = check_scores(scores, labels)
     if not 0 < level < 1:
@@ -63,6 +69,12 @@ def binomial_interval(hits: int, total: int, level: float = 0.95) -> tuple[float
 
     Raises:
         ValueError: `hits` outside 0..total, no trial, or `level` outside (0, 1).
+
+    Example:
+        No hit in ten: the upper end solves (1 - p)^10 = 0.025.
+
+        >>> [round(end, 4) for end in binomial_interval(0, 10)]
+        [0.0, 0.3085]
     """
     if not (total > 0 and 0 <= hits <= total):
         raise ValueError(f"hits: expected 0..total with total at least 1, got {hits} of {total}")
@@ -79,6 +91,12 @@ def mean_interval(values: Input, level: float = 0.95) -> tuple[float, float]:
 
     Raises:
         ValueError: fewer than two values, or `level` outside (0, 1).
+
+    Example:
+        The standard error is 1, and so is the quartile of Student's t with one degree of freedom:
+
+        >>> [round(end, 4) for end in mean_interval([1.0, 3.0], level=0.5)]
+        [1.0, 3.0]
     """
     found = np.asarray(values, dtype=float)
     if found.ndim != 1 or found.size < 2:
@@ -119,6 +137,13 @@ def delong_test(scores_a: Input, scores_b: Input, labels: Input) -> DelongResult
 
     Raises:
         ValueError: see `inputs.check_scores`; fewer than two images in a class.
+
+    Example:
+        Method a ranks all four pairs rightly, method b three of them:
+
+        >>> found = delong_test([0.1, 0.2, 0.8, 0.9], [0.1, 0.8, 0.2, 0.9], [0, 0, 1, 1])
+        >>> [round(value, 4) for value in found]
+        [0.25, 0.3536, 0.4795]
     """
     a, truth = check_scores(scores_a, labels, name="scores_a")
     b, _ = check_scores(scores_b, labels, name="scores_b")

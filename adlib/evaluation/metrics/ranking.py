@@ -41,6 +41,11 @@ def rank_positives(scores: np.ndarray, labels: np.ndarray) -> Ranking:
 
     Sorting values is vectorised in NumPy and an order of magnitude faster than sorting indices, so all scores
     are sorted by value and only the positives, few among pixels, by index. Negatives are all minus positives.
+
+    Example:
+        >>> ranking = rank_positives(np.array([0.1, 0.4, 0.35, 0.8]), np.array([False, False, True, True]))
+        >>> ranking.scores, ranking.true_positives, ranking.false_positives
+        (array([0.8 , 0.35]), array([1, 2]), array([0, 1]))
     """
     positive = scores[labels]
     order = np.argsort(positive)[::-1]
@@ -59,20 +64,35 @@ def rank_positives(scores: np.ndarray, labels: np.ndarray) -> Ranking:
 
 
 def area_under_roc(ranking: Ranking) -> float:
-    """Mann-Whitney U / PN in whole numbers, so the only rounding is the last division."""
+    """Mann-Whitney U / PN in whole numbers, so the only rounding is the last division.
+
+    Example:
+        >>> area_under_roc(rank_positives(np.array([0.4, 0.3, 0.8]), np.array([False, True, True])))
+        0.5
+    """
     P, N = ranking.positives, ranking.negatives
     twice_losses = int((ranking.false_positives_above + ranking.false_positives).sum())
     return (2 * P * N - twice_losses) / (2 * P * N)
 
 
 def mean_precision(ranking: Ranking) -> float:
-    """Step-wise average precision, the sum over thresholds of precision times the step of recall."""
+    """Step-wise average precision, the sum over thresholds of precision times the step of recall.
+
+    Example:
+        >>> mean_precision(rank_positives(np.array([0.4, 0.3, 0.8]), np.array([False, True, True])))
+        0.8333333333333333
+    """
     flagged = ranking.true_positives + ranking.false_positives
     return float(np.mean(ranking.true_positives / flagged))
 
 
 def best_f1(ranking: Ranking) -> tuple[float, float]:
-    """Largest F1 and the highest threshold that reaches it."""
+    """Largest F1 and the highest threshold that reaches it.
+
+    Example:
+        >>> best_f1(rank_positives(np.array([0.1, 0.4, 0.35, 0.8]), np.array([False, False, True, True])))
+        (0.8, 0.35)
+    """
     f1 = 2 * ranking.true_positives / (ranking.true_positives + ranking.false_positives + ranking.positives)
     best = int(np.argmax(f1))  # argmax takes the first maximum, and scores descend
     return float(f1[best]), float(ranking.scores[best])

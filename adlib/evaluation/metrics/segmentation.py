@@ -24,6 +24,12 @@ def aupro(maps: Input, masks: Input, max_fpr: float = 0.3) -> float:
 
     Raises:
         ValueError: as above, and for `max_fpr` outside (0, 1].
+
+    Example:
+        One normal pixel of three lies above the defect, so the curve is 0 up to an FPR of 1/3, then 1:
+
+        >>> round(aupro([[[0.5, 0.9], [0.2, 0.1]]], [[[1, 0], [0, 0]]], max_fpr=0.5), 4)
+        0.3333
     """
     limit = check_fraction(max_fpr, "max_fpr")
     values, truth = check_maps(maps, masks)
@@ -35,6 +41,11 @@ def pixel_metrics(maps: Input, masks: Input, max_fprs: Sequence[float] = (0.3, 0
 
     Raises:
         ValueError: as `aupro`.
+
+    Example:
+        >>> found = pixel_metrics([[[0.5, 0.9], [0.2, 0.1]]], [[[1, 0], [0, 0]]], max_fprs=[0.5])
+        >>> {name: round(value, 4) for name, value in found.items()}
+        {'pixel_auroc': 0.6667, 'pixel_ap': 0.5, 'pixel_f1max': 0.6667, 'aupro_0.5': 0.3333}
     """
     limits = [check_fraction(max_fpr, "max_fprs") for max_fpr in max_fprs]
     values, truth = check_maps(maps, masks)

@@ -23,6 +23,12 @@ def iqr_threshold(scores: Tensor | np.ndarray, kappa: float) -> float:
 
     Raises:
         ValueError: no score, a score that is not finite, or a negative kappa.
+
+    Example:
+        The quartiles are 2 and 4, so t = 4 + 1.5 (4 - 2):
+
+        >>> iqr_threshold(np.array([1.0, 2.0, 3.0, 4.0, 14.0]), kappa=1.5)
+        7.0
     """
     values = _checked(scores)
     if not kappa >= 0:
@@ -74,6 +80,17 @@ def sample_weights(
 
     Raises:
         ValueError: a score that is negative or not finite, a floor outside (0, 1], or neither kappa nor t.
+
+    Examples:
+        The threshold is 7, and 7 / 14 = 0.5:
+
+        >>> sample_weights(np.array([1.0, 2.0, 3.0, 4.0, 14.0]), kappa=1.5)
+        array([1. , 1. , 1. , 1. , 0.5])
+        >>> scores = torch.tensor([3.5, 7.0, 14.0, 1400.0])
+        >>> sample_weights(scores, None, threshold=7.0)
+        tensor([1.0000, 1.0000, 0.5000, 0.0100])
+        >>> sample_weights(scores, None, threshold=7.0, hard=True)
+        tensor([1., 1., 0., 0.])
     """
     _check_non_negative(_checked(scores))
     if not 0 < floor <= 1:
@@ -104,6 +121,11 @@ def loss_covariance(train: Tensor | np.ndarray, val: Tensor | np.ndarray) -> Ten
 
     Raises:
         ValueError: the two differ in length or hold a value that is not finite.
+
+    Example:
+        >>> loss_covariance(np.array([1.0, 3.0]), np.array([2.0, 6.0]))
+        tensor([[2., 4.],
+                [4., 8.]], dtype=torch.float64)
     """
     pairs = torch.stack([_losses(train), _losses(val)]) if len(train) == len(val) else None
     if pairs is None:
@@ -118,6 +140,12 @@ def adaptive_lambda(cov: Tensor | np.ndarray, lambda0: float, gamma: float) -> f
 
     The 2 x 2 determinant is written out: two pairs of losses then give exactly 0 up to rounding, and
     rounding never makes it negative.
+
+    Example:
+        The determinant is 2 * 3 - 1 = 5:
+
+        >>> adaptive_lambda(torch.tensor([[2.0, 1.0], [1.0, 3.0]]), lambda0=0.25, gamma=2.0)
+        2.75
     """
     sigma = torch.as_tensor(cov, dtype=torch.float64)
     if sigma.shape != (2, 2):
@@ -130,12 +158,23 @@ def weighted_mean(losses: Tensor, weights: Tensor) -> Tensor:
     """`sum_i w_i L_i / sum_i w_i` over the last axis: CoMet eq. 3 as a mean, whatever the batch size.
 
     Where all weights are 0 (hard filtering may leave a batch empty) the mean is 0.
+
+    Example:
+        (1 * 2 + 0.25 * 10) / 1.25:
+
+        >>> weighted_mean(torch.tensor([2.0, 10.0]), torch.tensor([1.0, 0.25]))
+        tensor(3.6000)
     """
     return weighted_sum(losses, weights) / weights.sum(-1).clamp_min(torch.finfo(weights.dtype).tiny)
 
 
 def weighted_sum(losses: Tensor, weights: Tensor) -> Tensor:
-    """`sum_i w_i L_i` over the last axis: CoMet eq. 3 as it is printed."""
+    """`sum_i w_i L_i` over the last axis: CoMet eq. 3 as it is printed.
+
+    Example:
+        >>> weighted_sum(torch.tensor([2.0, 10.0]), torch.tensor([1.0, 0.25]))
+        tensor(4.5000)
+    """
     return (weights * losses).sum(-1)
 
 
@@ -146,6 +185,15 @@ class LossWindow:
         size: how many pairs of losses it remembers.
         lambda0: base regularisation.
         gamma: sensitivity to `det Sigma`.
+
+    Example:
+        Both variances are 1 and the covariance 1/2, so det Sigma = 3/4:
+
+        >>> window = LossWindow(size=3, lambda0=0.25, gamma=4.0)
+        >>> for train, val in [(9.0, 9.0), (1.0, 1.0), (2.0, 3.0), (3.0, 2.0)]:
+        ...     window.add(train, val)  # the first pair is forgotten
+        >>> window.strength()
+        1.0
     """
 
     def __init__(self, size: int, lambda0: float, gamma: float) -> None:

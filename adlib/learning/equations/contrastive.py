@@ -15,6 +15,12 @@ def contrastive_loss(x: Tensor, x_aug: Tensor, temperature: float, chunk_size: i
 
     `-log( e^{s(x_i, x~_i)/tau} / (e^{s(x_i, x~_i)/tau} + sum_{j != i} e^{s(x_i, x_j)/tau}) )` with the
     cosine similarity s. Arguments, result and errors as in `nn_contrastive_loss`.
+
+    Example:
+        Each row is like its copy (e^1) and unlike the other row (e^0), so the loss is log(1 + 1/e):
+
+        >>> contrastive_loss(torch.eye(2), torch.eye(2), temperature=1.0)
+        tensor([0.3133, 0.3133])
     """
     return nn_contrastive_loss(x, x_aug, 0, temperature, chunk_size)
 
@@ -42,6 +48,12 @@ def nn_contrastive_loss(
 
     Raises:
         ValueError: shapes that do not fit, or a number out of its range.
+
+    Example:
+        The other row is a positive now, log((e + 1 + 1) / (e + 1)):
+
+        >>> nn_contrastive_loss(torch.eye(2), torch.eye(2), k=1, temperature=1.0)
+        tensor([0.2382, 0.2382])
     """
     _check(x, x_aug, k, temperature, chunk_size)
     # A rounding error of half precision, divided by tau, would be as large as the differences that matter.

@@ -12,7 +12,12 @@ CHUNK = 1024  # patches compared at a time
 
 
 class ImageBank:
-    """What images offer as neighbours: patches `(S, M, D)`."""
+    """What images offer as neighbours: patches `(S, M, D)`.
+
+    Example:
+        >>> ImageBank(torch.tensor([[[3.0, 4.0]]])).squared(torch.zeros(1, 2))
+        tensor([[[25.]]])
+    """
 
     def __init__(self, patches: Tensor) -> None:
         self.images, self.size, _ = patches.shape
@@ -36,6 +41,13 @@ def nearest_elsewhere(patches: Tensor, images: Tensor, bank: Tensor, owners: Ten
 
     Returns:
         `(n,)`, >= 0.
+
+    Example:
+        Three images of one patch; the last two patches belong to images 1 and 2:
+
+        >>> patches, images = torch.tensor([[0.0, 0.0], [3.0, 4.0], [3.0, 5.0]]), torch.arange(3)
+        >>> nearest_elsewhere(patches, images, bank=patches[:, None], owners=images)
+        tensor([5., 1., 1.])
     """
     offers, found = ImageBank(bank), []
     for some, own in zip(patches.split(CHUNK), images.split(CHUNK), strict=True):
@@ -62,6 +74,13 @@ def isolation(patches: Tensor, bank: Tensor, neighbours: int) -> Tensor:
 
     Raises:
         ValueError: fewer than three images, or shapes that do not belong together.
+
+    Example:
+        Patches at 0, 1, 2 and 10, one an image: the last is 8 from its neighbour, whose own distance is 1.
+
+        >>> patches = torch.tensor([0.0, 1.0, 2.0, 10.0])[:, None, None]
+        >>> isolation(patches, bank=patches, neighbours=1).flatten()
+        tensor([1., 1., 1., 8.])
     """
     S, P, D = patches.shape
     if bank.ndim != 3 or bank.shape[0] != S or bank.shape[2] != D or bank.shape[1] > P:

@@ -67,7 +67,9 @@ class MemoryBank:
         # subtraction then measures them without cancellation: identical vectors have distance 0.
         centre = bank.mean(0)
         centred = bank - centre
-        squared = torch.addmm(centred.square().sum(1), x - centre, centred.T, alpha=-2)
+        # In half precision the rounding of the square would choose among neighbours.
+        with torch.autocast(x.device.type, enabled=False):
+            squared = torch.addmm(centred.square().sum(1), x - centre, centred.T, alpha=-2)
         positions = squared.topk(k, largest=False).indices
         distances, order = (x[:, None] - bank[positions]).norm(dim=2).sort(dim=1)
         if self.metric == "cosine":

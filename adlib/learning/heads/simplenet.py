@@ -43,7 +43,10 @@ class SimpleNet(nn.Module):
     def discriminate(self, adapted: Tensor) -> Tensor:
         """`D(q)`, positive for normal: `(..., D)` to `(...)`."""
         flat = adapted.flatten(0, -2)
-        normality = self.out(F.leaky_relu(self.norm(self.hidden(flat)), 0.2))
+        hidden = F.leaky_relu(self.norm(self.hidden(flat)), 0.2)
+        # Scores near the margin, and the loss, would be rounded to the 8 bits of bfloat16.
+        with torch.autocast(hidden.device.type, enabled=False):
+            normality = self.out(hidden.to(self.out.weight.dtype))
         return normality.reshape(adapted.shape[:-1])
 
     def forward(self, features: Tensor, noise: Tensor | None = None, painted: Tensor | None = None) -> Tensor:

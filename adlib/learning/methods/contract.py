@@ -57,7 +57,7 @@ class Fit:
 
 
 @runtime_checkable
-class Doubting(Protocol):
+class NormalityDetector(Protocol):
     """A detector that can say `D(q)` of patches `(B, N, D)`, as `(B, N)`; confidence is taken from that."""
 
     def normality(self, patches: Tensor) -> Tensor: ...
@@ -68,7 +68,7 @@ def image_weights(
     detector: Detector, confidence: ImageConfidence, images: FeatureView, device: torch.device
 ) -> Tensor:
     """The weights that training would have given to images, `(T,)` on the CPU; ones if it doubts none."""
-    if not isinstance(detector, Doubting):
+    if not isinstance(detector, NormalityDetector):
         return torch.ones(len(images))
     batches = images.batches(SCORING_BATCH, device)
     return torch.cat([confidence.weight(detector.normality(batch)) for batch in batches]).cpu()

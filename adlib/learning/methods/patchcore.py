@@ -99,7 +99,8 @@ def greedy_coreset(points: Tensor, count: int) -> Tensor:
     chosen = []
     for _ in range(min(count, len(points))):
         chosen.append(current)
-        to_current = squared + squared[current] - 2 * (points @ points[current])
+        at = current[None]  # a 0-d index would wait for its value, once a point
+        to_current = squared + squared.index_select(0, at) - 2 * (points @ points.index_select(0, at)[0])
         distance = torch.minimum(distance, to_current)
         current = distance.argmax()
     return torch.stack(chosen)

@@ -1,8 +1,5 @@
 """The evidence behind a suspicion: where a training image looks wrong, and which others look most like it."""
 
-from dataclasses import dataclass
-from typing import NamedTuple
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -16,23 +13,10 @@ WORST = 5  # patches of each
 NEAREST = 3  # other images
 
 
-@dataclass(frozen=True)
-class Suspects:
-    """The most suspect training images, K of them, the most suspect first.
-
-    Attributes:
-        images: `(K,)` positions in the training set.
-        patch: `(K, N)` patch scores.
-        nearest: `(K, M)` positions of the trusted images that have the likest patches, the likest first.
-    """
-
-    images: Tensor
-    patch: Tensor
-    nearest: Tensor
-
-
 @torch.inference_mode()
-def examine(detector: Detector, features: FeatureView, suspicion: Tensor, device: torch.device) -> Suspects:
+def examine(
+    detector: Detector, features: FeatureView, suspicion: Tensor, device: torch.device
+) -> dict[str, Tensor]:
     """Collect the evidence for the most suspect images.
 
     Args:
@@ -40,6 +24,11 @@ def examine(detector: Detector, features: FeatureView, suspicion: Tensor, device
         features: the training set, S images.
         suspicion: `(S,)`, higher is more suspect.
         device: where to compute.
+
+    Returns:
+        The K most suspect ones, the most suspect first: `images` `(K,)` their positions in the training set,
+        `patch` `(K, N)` their patch scores, `nearest` `(K, M)` positions of the trusted images whose patches
+        are most like their worst ones, the most alike first.
     """
     images = suspicion.argsort(descending=True, stable=True)[:EXAMINED]
     view = features.subset(images.numpy())
@@ -48,23 +37,14 @@ def examine(detector: Detector, features: FeatureView, suspicion: Tensor, device
     distance = _from_worst_patches(patch, view, features, trusted, device)
     distance[torch.arange(len(images)), images] = torch.inf  # nobody is their own witness
     count = max(1, min(NEAREST, int(trusted.sum()) - 1))
-    return Suspects(images, patch, distance.topk(count, dim=1, largest=False).indices)
-
-
-class Likest(NamedTuple):
-    """Of every image the M trusted training images that have the likest patches, the likest first.
-
-    `nearest` `(T, M)` are positions in the training set, `distance` `(T, M)` means over the worst patches.
-    """
-
-    nearest: Tensor
-    distance: Tensor
+    nearest = distance.topk(count, dim=1, largest=False).indices
+    return {"images": images, "patch": patch, "nearest": nearest}
 
 
 @torch.inference_mode()
-def likest(
+def nearest_normals(
     patch: Tensor, images: FeatureView, features: FeatureView, suspicion: Tensor, device: torch.device
-) -> Likest:
+) -> tuple[Tensor, Tensor]:
     """Find normal training images that look most like the worst patches of other images.
 
     Args:
@@ -73,11 +53,15 @@ def likest(
         features: the training set, S images.
         suspicion: `(S,)`; the half with less of it is trusted.
         device: where to compute.
+
+    Returns:
+        Of every image the M trusted training images whose patches are most like its worst ones, the most
+        alike first: positions in the training set `(T, M)`, and distances `(T, M)`, means over those patches.
     """
     trusted = suspicion <= suspicion.median()
     distance = _from_worst_patches(patch, images, features, trusted, device)
     values, nearest = distance.topk(min(NEAREST, int(trusted.sum())), dim=1, largest=False)
-    return Likest(nearest, values)
+    return nearest, values
 
 
 def _from_worst_patches(

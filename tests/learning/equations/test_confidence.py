@@ -11,7 +11,6 @@ from adlib.learning.equations.confidence import (
     iqr_threshold,
     loss_covariance,
     sample_weights,
-    threshold_weights,
     weighted_mean,
 )
 
@@ -42,7 +41,7 @@ def test_weights_keep_type_and_dtype():
 
 
 def test_floor_and_zero_threshold():
-    weights = threshold_weights(torch.tensor([0.0, 1e-9, 5.0]), 0.0, floor=0.02)
+    weights = sample_weights(torch.tensor([0.0, 1e-9, 5.0]), None, floor=0.02, threshold=0.0)
     assert weights.tolist() == pytest.approx([1, 0.02, 0.02])
 
 
@@ -108,7 +107,7 @@ def test_covariance_refuses_unlike_lengths_and_nan():
 
 def test_hard_filtering_gives_zero_above_the_threshold():
     scores = torch.tensor([0.0, 1.0, 1.001, 9.0], dtype=torch.float64)
-    assert threshold_weights(scores, 1.0, hard=True).tolist() == [1, 1, 0, 0]
+    assert sample_weights(scores, None, threshold=1.0, hard=True).tolist() == [1, 1, 0, 0]
 
 
 def test_mean_of_a_batch_without_any_weight_is_zero():

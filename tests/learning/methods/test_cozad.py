@@ -1,10 +1,10 @@
 """CoZAD's total loss against the formula, its place in MAML, and its switches."""
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 import torch
+from torch import nn
 from toys import CPU, toy_features
 
 from adlib.base.errors import UserError
@@ -13,9 +13,11 @@ from adlib.config.methods import ContrastiveParams
 from adlib.config.params import Params
 from adlib.learning.equations.confidence import iqr_threshold
 from adlib.learning.equations.contrastive import nn_contrastive_loss
+from adlib.learning.equations.maml import ParamDict
 from adlib.learning.heads.simplenet import SimpleNet
 from adlib.learning.methods.comet.simplenet import SimpleNetLearner
-from adlib.learning.methods.comet.strategy import SclLoss, meta_losses
+from adlib.learning.methods.comet.sn import fit_comet_sn
+from adlib.learning.methods.comet.strategy import SclLoss, meta_losses, train_comet
 from adlib.learning.methods.contract import Fit
 from adlib.learning.methods.cozad.fit import BatchContrast, fit_cozad
 from adlib.learning.methods.simplenet.sampling import Draw, PatchSampler
@@ -104,20 +106,27 @@ def test_meta_gradient_of_the_total_loss_equals_finite_differences(
     torch.testing.assert_close(analytic, (ends[0] - ends[1]) / (2 * step), rtol=1e-5, atol=1e-7)
 
 
-def test_a_step_compares_at_most_max_embeddings(
-    params: Params, head: SimpleNet, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("most", "every"), [(200, 1), (12, 1), (11, 2), (7, 2), (6, 2), (5, 3), (2, 6)])
+def test_a_step_compares_every_nth_patch_where_there_are_too_many(
+    params: Params, head: SimpleNet, most: int, every: int
 ):
-    seen = []
+    """Of 12 patches: the term is that of a draw which holds the others only."""
+    theta, d = dict(head.named_parameters()), draw(1)
+    kept = d._replace(patches=d.patches.flatten(0, 1)[::every][None])
+    found = contrast(head, contrastive(params, max_embeddings=most, k_nn=1))(theta, d)
+    torch.testing.assert_close(found, contrast(head, contrastive(params, k_nn=1))(theta, kept))
 
-    def note(x: torch.Tensor, *_: object, **__: object) -> torch.Tensor:
-        seen.append(len(x))
-        return x.sum(1)
 
-    monkeypatch.setattr("adlib.learning.methods.cozad.fit.nn_contrastive_loss", note)
-    theta = dict(head.named_parameters())
-    for most in (200, 12, 11, 7):
-        contrast(head, contrastive(params, max_embeddings=most, k_nn=1))(theta, draw(1))
-    assert seen == [12, 12, 6, 6]
+def test_the_term_grows_with_its_weight_and_knows_no_order(params: Params, head: SimpleNet):
+    """Without noise, which is drawn in the order of the patches."""
+    theta, d = dict(head.named_parameters()), draw(1)
+
+    def term(batch: Draw, **changes: object) -> torch.Tensor:
+        return BatchContrast(head, contrastive(params, **changes), 0.0, torch_stream(0, "test"))(theta, batch)
+
+    torch.testing.assert_close(term(d, lambda_cont=0.6), 3 * term(d, lambda_cont=0.2))
+    turned = d._replace(patches=d.patches.flip(0, 1))
+    torch.testing.assert_close(term(turned), term(d))
 
 
 def test_more_neighbours_than_patches_is_the_users_error(params: Params, head: SimpleNet):
@@ -128,6 +137,7 @@ def test_more_neighbours_than_patches_is_the_users_error(params: Params, head: S
 
 def fit(params: Params, contrastive: dict | None = None, **switches: object) -> Fit:
     features, cozad = toy_features(20, 0), params.methods.cozad
+    view = features.select(features.info.ids)
     update = {
         "prior": cozad.prior.model_copy(update={"enabled": False}),
         "contrastive": cozad.contrastive.model_copy(update=contrastive or {}),
@@ -135,7 +145,38 @@ def fit(params: Params, contrastive: dict | None = None, **switches: object) -> 
         **switches,
     }
     settings = params.settings("cozad").model_copy(update={"cozad": cozad.model_copy(update=update)})
-    return fit_cozad(settings, features.select(features.info.ids), 0, CPU)
+    return fit_cozad(settings, view, 0, CPU)
+
+
+def same(one: Fit, other: Fit) -> bool:
+    """Whether two fits are one detector to the bit, and say the same of their images."""
+    assert one.weights is not None
+    assert other.weights is not None
+    theirs = other.detector.state()
+    tensors = all(torch.equal(value, theirs[name]) for name, value in one.detector.state().items())
+    return tensors and torch.equal(one.weights, other.weights)
+
+
+def test_without_the_contrastive_term_it_is_comet(toy_params: Params):
+    """Of the same strategy: CoMet-SN less what CoZAD does not have."""
+    ours = fit(toy_params, contrastive={"lambda_cont": 0.0})
+    cozad, comet = toy_params.methods.cozad, toy_params.methods.comet_sn
+    shared = {name: getattr(cozad, name) for name in type(cozad).model_fields if hasattr(comet, name)}
+    alone = comet.model_copy(
+        update={
+            **shared,
+            "epochs": 2,
+            "prior": cozad.prior.model_copy(update={"enabled": False}),
+            "distances": comet.distances.model_copy(update={"enabled": False}),
+        }
+    )
+    settings = toy_params.settings("comet-sn").model_copy(
+        update={"comet": alone, "head": toy_params.methods.simplenet}
+    )
+    features = toy_features(20, 0)
+    theirs = fit_comet_sn(settings, features.select(features.info.ids), 0, CPU)
+    assert same(ours, theirs)
+    assert not same(ours, fit(toy_params))
 
 
 @pytest.mark.parametrize(
@@ -155,24 +196,78 @@ def test_every_setting_of_the_ablations_changes_the_fit(toy_params: Params, swit
     assert torch.isfinite(part.detector.state()["out.weight"]).all()
 
 
-def test_hard_filtering_weighs_with_zero_or_one(toy_params: Params):
-    weights = fit(toy_params, hard_filtering=True).weights
-    assert weights is not None
-    assert set(weights.tolist()) <= {0.0, 1.0}
+def test_hard_filtering_keeps_what_lies_below_the_threshold(toy_params: Params):
+    """At least three quarters of the images, since t >= Q3."""
+    found = fit(toy_params, hard_filtering=True)
+    assert found.weights is not None
+    assert found.train_scores is not None
+    kept = found.train_scores <= iqr_threshold(found.train_scores, toy_params.kappa)
+    assert torch.equal(found.weights, kept.float())
+    assert found.weights.mean() >= 0.75
 
 
-def test_hard_filtering_removes_images_for_an_epoch(toy_params: Params, monkeypatch: pytest.MonkeyPatch):
-    """Whatever theta does within it: t >= Q3, so that at least three quarters of the images always remain."""
-    epochs = []
+def test_where_no_image_is_doubted_hard_soft_and_no_filtering_are_one(toy_params: Params):
+    patient = toy_params.model_copy(update={"kappa": 1e9})
+    soft, hard = fit(patient), fit(patient, hard_filtering=True)
+    assert same(soft, hard)
+    assert same(soft, fit(toy_params, data_uncertainty=False))
 
-    def note(learner: SimpleNetLearner, threshold: float, floor: float, kept: torch.Tensor, *rest: Any):
-        epochs.append((learner.all_scores(), threshold, kept))
-        return SclLoss(learner, threshold, floor, kept, *rest)
 
-    monkeypatch.setattr("adlib.learning.methods.comet.strategy.SclLoss", note)
-    fit(toy_params, hard_filtering=True, epochs=4)
-    assert len(epochs) == 4
-    for scores, threshold, kept in epochs:
-        assert threshold == float("inf")
-        assert torch.equal(kept, (scores <= iqr_threshold(scores, toy_params.kappa)).float())
-        assert kept.mean() >= 0.75
+class Mean:
+    """A head that learns one number: `L_i = (theta - x_i)^2`, and an image's score is its distance from 0.
+
+    `later` multiplies the scores as soon as theta has moved.
+    """
+
+    def __init__(self, x: list[float], later: float = 1.0) -> None:
+        self.x, self.later = torch.tensor(x), later
+        self.module = nn.Linear(1, 1, bias=False)
+        nn.init.zeros_(self.module.weight)
+
+    def draw(self, images: torch.Tensor, *, twins: bool = True) -> Draw:
+        return Draw(images, images[:, None], self.x[images, None, None], torch.empty(0))
+
+    def losses(self, theta: ParamDict, batch: Draw, *, update_statistics: bool) -> torch.Tensor:
+        return (theta["weight"].flatten() - batch.patches.flatten()).square()
+
+    def scores(self, theta: ParamDict, batch: Draw) -> torch.Tensor:
+        return batch.patches.flatten().abs() * (self.later if theta["weight"].any() else 1.0)
+
+    def all_scores(self) -> torch.Tensor:
+        return self.x.abs()
+
+    def optimiser(self, steps: int, *, weight_decay: float | None) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.module.parameters(), lr=0.1)
+
+
+def learned(params: Params, learner: Mean, *, hard: bool, epochs: int) -> float:
+    """Theta after CoMet without meta-learning, in batches of two images."""
+    plain = {"meta_learning": False, "model_uncertainty": False, "data_uncertainty": True}
+    strategy = params.methods.cozad.model_copy(update={**plain, "epochs": epochs, "batch_size": 2})
+    trust = torch.ones(len(learner.x))
+    train_comet(learner, strategy, 1.5, trust, seed=0, device=CPU, name="mean", hard=hard)
+    return learner.module.weight.item()
+
+
+NEAR = [0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5]
+
+
+def test_what_a_filtered_image_holds_does_not_matter(params: Params):
+    """Soft weights leave it a share of `t / a`, and its loss grows with the square of a."""
+    hard, soft = (
+        [learned(params, Mean([*NEAR, far]), hard=hard, epochs=3) for far in (100.0, 1000.0)]
+        for hard in (True, False)
+    )
+    assert hard[0] == hard[1]
+    assert min(NEAR) / 2 < hard[0] < max(NEAR)
+    assert abs(soft[0] - soft[1]) > 1
+
+
+def test_images_are_filtered_for_an_epoch_whatever_theta_does_within_it(params: Params):
+    """The scores behind it are those at the epoch's start; soft weights follow theta."""
+    hard, soft = (
+        [learned(params, Mean([*NEAR, 100.0], later), hard=hard, epochs=1) for later in (1.0, 50.0)]
+        for hard in (True, False)
+    )
+    assert hard[0] == hard[1]
+    assert soft[0] != soft[1]

@@ -9,7 +9,8 @@ from toys import CPU, toy_features
 
 from adlib.base.errors import UserError
 from adlib.base.files import read_json, write_json
-from adlib.config.params import MethodsParams, Params
+from adlib.config.methods import MethodsParams
+from adlib.config.params import Params
 from adlib.data.rows import INFO, ROWS, Features
 from adlib.data.splits import Splits, TrainingSet, write_splits
 from adlib.evaluation.metrics import auroc
@@ -20,7 +21,7 @@ from adlib.fits.train import train
 from adlib.learning.heads.memory import MemoryBank
 from adlib.learning.methods.contract import Fit, score_images
 from adlib.learning.methods.patchcore import PatchCore, greedy_coreset, presample
-from adlib.learning.methods.registry import METHODS
+from adlib.learning.methods.registry import AUXILIARY_METHODS, METHODS
 
 NORMAL = [f"n{i:03}" for i in range(40)]
 TEST = [f"n{i:03}" for i in range(40, 70)] + [f"a{i:03}" for i in range(10, 40)]
@@ -110,13 +111,16 @@ def test_log_has_every_epoch(name: str, toy_params: Params, features: Features):
     assert log[-1]["loss"] < log[0]["loss"]
 
 
-def test_every_configured_method_exists(params: Params):
-    allowed = {
-        name
-        for block in ("plain", "confident", "flow")
-        for name in MethodsParams.model_fields[block].annotation.__args__[0].__args__  # type: ignore[union-attr]
+def test_every_configured_method_exists_and_is_fitted_by_the_stages_of_its_group():
+    group = {name: block.group for name, block in MethodsParams.blocks().items()}
+    assert group.keys() == METHODS.keys() | AUXILIARY_METHODS.keys()
+    assert {name for name in group if group[name] in ("auxiliary", "clip")} == set(AUXILIARY_METHODS)
+    assert {name for name in group if group[name] == "flow"} == {
+        name for name in METHODS if METHODS[name].rows == "views"
     }
-    assert allowed == set(METHODS)
+    assert {name for name in group if group[name] == "clip"} == {
+        name for name in AUXILIARY_METHODS if AUXILIARY_METHODS[name].rows == "tokens"
+    }
 
 
 def test_statistics_come_from_training_features(toy_params: Params, features: Features):

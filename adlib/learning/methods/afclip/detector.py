@@ -79,7 +79,8 @@ class TokenDetector:
             scales = self.scales(patches)
             distances = bank_scores([t[:, 1:] for t in scales], self.banks) if self.banks else None
         adapted = [self.head(tokens).to(states.dtype) for tokens in scales]
-        probability = abnormal_probability(adapted, states, self.temperature)
+        with torch.autocast(patches.device.type, enabled=False):  # as in training: rounding is divided by tau
+            probability = abnormal_probability(adapted, states, self.temperature)
         if distances is None:
             return Scores(probability[:, 0], probability[:, 1:])
         return Scores(*few_shot_scores(distances, probability, self.zero_shot_weight))

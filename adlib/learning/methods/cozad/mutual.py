@@ -27,20 +27,20 @@ class MutualDetector:
     Attributes:
         base: adapts the patches.
         bank: `(T, M, D)`, adapted.
-        marks: `(T, D)`, the unadapted middle patch of each: an image that equals it is no witness for itself.
+        middles: `(T, D)`, the unadapted middle patch of each: an image is no witness for itself.
         share: fraction of the images, the nearest, whose mean distance is a patch's score.
     """
 
     base: ZeroShotDetector
     bank: Tensor
-    marks: Tensor
+    middles: Tensor
     share: float
 
     @torch.inference_mode()
     def score(self, patches: Tensor) -> Scores:
         """Score `(B, N, D)` against the bank; an image's score is its largest patch score."""
         with torch.autocast(patches.device.type, enabled=False):
-            own = (middle(patches)[:, None] == self.marks).all(dim=2)
+            own = (middle(patches)[:, None] == self.middles).all(dim=2)
             adapted = self.base.adapt(patches)
             patch = torch.stack(
                 [mutual_scores(q, self.bank[~mine], self.share) for q, mine in zip(adapted, own, strict=True)]
@@ -50,7 +50,7 @@ class MutualDetector:
     def state(self) -> dict[str, Tensor]:
         """That of the base, and the bank."""
         share = torch.tensor(self.share, dtype=torch.float64)
-        return {**self.base.state(), "bank": self.bank, "marks": self.marks, "share": share}
+        return {**self.base.state(), "bank": self.bank, "marks": self.middles, "share": share}
 
 
 def restore(state: dict[str, Tensor]) -> ZeroShotDetector | MutualDetector:
@@ -75,12 +75,12 @@ def with_test_images(
         device: where to compute.
     """
     params, rng = block.transductive, numpy_stream(seed, "cozad-zero", "bank")
-    bank, marks = [], []
+    bank, middles = [], []
     for batch in images.batches(SCORING_BATCH, device):
         chosen = [torch.from_numpy(rng.permutation(images.patches)[: params.bank]) for _ in batch]
         bank += [q[columns.to(device)] for q, columns in zip(base.adapt(batch), chosen, strict=True)]
-        marks.append(middle(batch))
-    return MutualDetector(base, torch.stack(bank), torch.cat(marks), params.share)
+        middles.append(middle(batch))
+    return MutualDetector(base, torch.stack(bank), torch.cat(middles), params.share)
 
 
 def mutual_scores(patches: Tensor, bank: Tensor, share: float) -> Tensor:
