@@ -34,7 +34,7 @@ class Params(Block):
     clip: ClipParams
     methods: MethodsParams
 
-    def settings(self, method: str) -> Block:
+    def settings(self, method: str) -> Any:
         """Everything that a fit of `method` reads: its block, and the keys that it shares with others."""
         return self.methods.block(method).settings(self)
 
@@ -64,6 +64,15 @@ class Params(Block):
             raise ValueError(
                 f"auxiliary.categories: {', '.join(taught)} trains on them, got []; "
                 "name at least one (samples has brushed, terrazzo and weave)"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _weights_for_clip(self) -> Self:
+        if self.methods.clip and self.clip.weights is None:
+            raise ValueError(
+                f"clip.weights: {', '.join(self.methods.clip)} needs CLIP's weights, got null; name a local "
+                "checkpoint and its clip.sha256, or random for a trial of the route"
             )
         return self
 

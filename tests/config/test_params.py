@@ -291,13 +291,26 @@ def test_an_auxiliary_method_needs_an_auxiliary_set(edited: Edit):
 def test_afclip_is_a_list_of_its_own_and_needs_an_auxiliary_set(edited: Edit):
     with pytest.raises(ParamsError, match=r"auxiliary.categories: afclip trains on them, got \[\]; name"):
         edited({"methods.clip": ["afclip"]})
-    changes = {"methods.clip": ["afclip"], "auxiliary.categories": ["weave"], "methods.afclip.shots": [0, 2]}
+    changes = {
+        "methods.clip": ["afclip"], "auxiliary.categories": ["weave"], "clip.weights": "random",
+        "methods.afclip.shots": [0, 2],
+    }  # fmt: skip
     names = edited(changes).methods.names
     assert names == ("simplenet", "patchcore", "comet-sn", "afclip", "afclip/shots-2")
     assert edited({"clip.blocks": [3, 9]}).clip.blocks == (3, 9)
     for blocks in ([9, 3], [3, 3]):
         with pytest.raises(ParamsError, match=r"params.yaml: clip.blocks: must increase .*, got \["):
             edited({"clip.blocks": blocks})
+
+
+def test_afclip_needs_weights(edited: Edit):
+    """Nothing is the default: before any image is embedded, not in the stage that loads the tower."""
+    changes = {"methods.clip": ["afclip"], "auxiliary.categories": ["weave"]}
+    with pytest.raises(
+        ParamsError, match=r"clip.weights: afclip needs CLIP's weights, got null; name a local"
+    ):
+        edited(changes)
+    assert edited(changes | {"clip.weights": "clip.safetensors"}).clip.weights == "clip.safetensors"
 
 
 def test_every_number_of_shots_is_a_variant(edited: Edit):

@@ -98,14 +98,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 
 def get(server: Server, folder: Path, sha256: str | None = SHA, urls: list[str] | None = None) -> Path:
-    return download(
-        urls or [server.url],
-        folder / "data.zip",
-        sha256,
-        pins=folder / "checksums.json",
-        retries=THRICE,
-        silence=0.5,
-    )
+    target, pins = folder / "data.zip", folder / "checksums.json"
+    return download(urls or [server.url], target, sha256, pins=pins, retries=THRICE, silence=0.5)
 
 
 def names(folder: Path) -> set[str]:
