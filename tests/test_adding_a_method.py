@@ -17,7 +17,6 @@ TOUCHED = {
     "adlib/learning/methods/registry.py",
     "adlib/config/methods.py",
     "params.yaml",
-    "pyproject.toml",
 }
 BLOCK = re.compile(
     r"^<!-- (new|after|before): ([^|\n]+?)(?: \|(?: (.+?))?)? -->\n```\w+\n(.*?)^```$",

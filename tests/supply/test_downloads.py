@@ -216,6 +216,7 @@ def test_a_busy_server_is_asked_again(server: Server, tmp_path: Path, status: in
         ("Mon, 01 Jan 2001 00:00:00 GMT", []),
         ("soon", []),
     ],
+    ids=["seconds", "a date far ahead", "a date long past", "no date"],
 )
 def test_what_a_server_asks_for(server: Server, tmp_path: Path, asked: str, waits: list[float]):
     """Seconds or a date, both up to the longest wait; past dates and other words are no reason to wait."""
