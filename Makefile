@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 RUN := PATH="$(abspath $(BIN)):$$PATH"
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help repro test check format bench clean
+.PHONY: help repro test quick check format bench clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -16,12 +16,16 @@ repro: $(INSTALLED)  ## run the pipeline and build report/index.html
 	@echo "open report/index.html"
 
 # Two processes, a file each at a time: the pipeline tests alone take half of the time.
-test: check  ## lint, types and tests
+test: check  ## lint, types and every test
 	$(RUN) pytest -n 2 --dist loadfile
 
-check: $(INSTALLED)  ## lint and types only
+quick: check  ## lint, types and the tests that need no pipeline
+	$(RUN) pytest -n 2 --dist loadfile -m "not pipeline"
+
+check: $(INSTALLED)  ## lint, types and which way imports go
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
+	$(RUN) lint-imports --no-cache --no-logo
 	$(RUN) pyright
 
 format: $(INSTALLED)  ## format and sort imports

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import hypothesis
 import pytest
 import torch
 from toys import ROOT
@@ -46,6 +47,10 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("ADLIB_CACHE", str(tmp_path / "store"))
     return tmp_path / "store"
 
+
+# A busy machine is no failure.
+hypothesis.settings.register_profile("adlib", deadline=None)
+hypothesis.settings.load_profile("adlib")
 
 # Tiny tensors: a second thread costs more than it brings, above all on a busy machine.
 torch.set_num_threads(1)

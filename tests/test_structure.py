@@ -1,5 +1,8 @@
 """The shape of the project: what each stage declares, who may see labels, and which way imports go."""
 
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -102,3 +105,36 @@ def test_training_and_later_never_touch_the_backbone(module: str):
     closure = {file.as_posix() for file in import_closure(module)}
     assert "adlib/embedding/networks/backbones.py" not in closure
     assert not {"adlib/embedding/patches.py", "adlib/embedding/rotations.py"} & closure
+
+
+def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
+    """import-linter on the package and the contracts (pyproject.toml) of a folder."""
+    command = [str(Path(sys.executable).parent / "lint-imports"), "--no-cache", "--no-logo"]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def test_imports_keep_the_contracts():
+    found = lint_imports(ROOT)
+    assert found.returncode == 0, found.stdout + found.stderr
+
+
+@pytest.mark.parametrize(
+    ("module", "line"),
+    [
+        ("base/planted.py", "import adlib.report.build"),
+        ("datasets/planted.py", "import adlib.learning.equations.maml"),
+        ("evaluation/planted.py", "import torch"),
+        ("learning/heads/planted.py", "import adlib.config.params"),
+        ("learning/methods/epochs.py", "import adlib.learning.methods.patchcore"),
+        ("report/planted.py", "import requests"),
+    ],
+)
+def test_a_planted_import_breaks_a_contract(tmp_path: Path, module: str, line: str):
+    shutil.copytree(ROOT / "adlib", tmp_path / "adlib", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copyfile(ROOT / "pyproject.toml", tmp_path / "pyproject.toml")
+    with (tmp_path / "adlib" / module).open("a") as file:
+        file.write(f"{line}\n")
+    found = lint_imports(tmp_path)
+    assert found.returncode == 1
+    assert f"adlib.{module.removesuffix('.py').replace('/', '.')}" in found.stdout
+    assert "1 broken" in found.stdout

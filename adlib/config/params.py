@@ -68,12 +68,11 @@ class Params(Block):
         return self
 
     @model_validator(mode="after")
-    def _weights_for_clip(self) -> Self:
-        if self.methods.clip and self.clip.weights is None:
-            raise ValueError(
-                f"clip.weights: {', '.join(self.methods.clip)} needs CLIP's weights, got null; name a local "
-                "checkpoint and its clip.sha256, or random for a trial of the route"
-            )
+    def _methods_fit(self) -> Self:
+        methods = self.methods
+        running = (*methods.plain, *methods.confident, *methods.flow, *methods.auxiliary, *methods.clip)
+        for method in running:
+            methods.block(method).check(self)
         return self
 
 
