@@ -146,3 +146,16 @@ def test_every_stage_stands_beside_its_rooms():
         name = re.split(r"-(?:auxiliary|clip|confident|flow)$", stage)[0]
         lines = re.findall(rf"^ {{4}}{name}\b[^/\n]*adlib/\S+ +([a-z ]+)$", table, re.MULTILINE)
         assert " ".join(rooms) in lines, stage
+
+
+def test_messages_are_those_of_the_code():
+    """The first columns of docs/troubleshooting.md up to DVC's own; `…` stands for what is filled in."""
+    source = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "adlib").rglob("*.py"))
+    source = re.sub(r'"\s+[rf]*"', "", source)  # a string goes on in the next line
+    page = (ROOT / "docs/troubleshooting.md").read_text(encoding="utf-8").partition("## DVC")[0]
+    messages = re.findall(r"^\| `([^|]+)`", page, re.MULTILINE)
+    assert len(messages) > 25
+    for message in messages:
+        for part in re.split(r"…|`", message):
+            words = part.strip(" :;,?")
+            assert len(words) < 4 or words in source, message
