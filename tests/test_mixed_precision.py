@@ -5,13 +5,12 @@ on the meta device has no value, so that whatever waits for one raises.
 """
 
 import torch
-from torch import Tensor, nn
-
 from adlib.heads.memory import MemoryBank
 from adlib.heads.simplenet import SimpleNet, patch_losses
 from adlib.methods.af_tokens import PatchHead
 from adlib.methods.patchcore import greedy_coreset
 from adlib.methods.token_detector import TokenDetector
+from torch import Tensor, nn
 
 
 def half() -> torch.autocast:

@@ -2,7 +2,7 @@
 
 DVC reads the file with its comments, replaces *every* list by a new one and writes it back. What hung on the
 old list is lost (comments on its entries, a comment or an empty line after it), and once a list is empty, a
-comment on the line of its key takes a line break away further down, after which no YAML reader takes the file.
+comment on the line of its key takes a line break away further down, after which no YAML reader takes it.
 So there must be none of these.
 """
 
