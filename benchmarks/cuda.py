@@ -169,9 +169,9 @@ def warm_up() -> None:
     with suppress(ImportError):
         from torch import _dynamo  # the first optimiser would, in every part  # noqa: F401
     with suppress(ImportError):
-        from adlib.features import backbones  # noqa: F401
+        from adlib.embedding.networks import backbones  # noqa: F401
     with suppress(ImportError):
-        from adlib import training  # noqa: F401
+        from adlib.fits import train as training  # noqa: F401
 
 
 def main() -> None:

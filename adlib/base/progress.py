@@ -20,7 +20,7 @@ from rich.text import Text
 
 
 class SpeedColumn(ProgressColumn):
-    """Items a second."""
+    """Items per second."""
 
     def __init__(self, unit: str) -> None:
         super().__init__()

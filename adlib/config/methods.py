@@ -35,6 +35,13 @@ class MethodBlock(Block):
         """All that the method's fit reads, and nothing else: it is part of the key of a stored fit."""
         return self
 
+    def check(self, params: "Params") -> None:
+        """Refuse what does not fit with other blocks; called for every method that runs.
+
+        Raises:
+            ValueError: names the key, what is allowed and what was found.
+        """
+
     @property
     def variants(self) -> tuple[str, ...]:
         """What stands behind the method's name in a result's name: one entry for each variant that runs."""
@@ -224,6 +231,19 @@ class CozadParams(CometParams):
         """The strategy with its extra term, kappa and SimpleNet's head."""
         return CozadSettings(kappa=params.kappa, cozad=self, head=params.methods.simplenet)
 
+    def check(self, params: "Params") -> None:
+        """A step must compare more patches than it takes neighbours of; few images offer fewer still."""
+        images = self.batch_size // self.tasks if self.meta_learning else self.batch_size
+        drawn = params.methods.simplenet.patches_per_image
+        if self.prior.enabled and self.prior.patch_power > 0:
+            drawn = min(drawn, self.prior.patches)
+        patches = min(max(1, images) * drawn, self.contrastive.max_embeddings)
+        if self.contrastive.lambda_cont > 0 and self.contrastive.k_nn >= patches:
+            raise ValueError(
+                f"methods.cozad.contrastive.k_nn: must be below the {patches} patches of a step, got "
+                f"{self.contrastive.k_nn}; lower it, or raise batch_size, patches_per_image or max_embeddings"
+            )
+
 
 class CozadSettings(Block):
     """What a CoZAD fit reads: kappa is a key of its own in params.yaml, the head is SimpleNet's."""
@@ -263,6 +283,11 @@ class CozadZeroParams(ZeroShotParams):
             self.model_dump(include=set(ZeroShotParams.model_fields)),
         )
         return CozadZeroSettings(**dict(cozad), zero=ZeroShotParams(**zero))
+
+    def check(self, params: "Params") -> None:
+        """As `cozad`, where its tasks are those of the block."""
+        if self.tasks_by == "random":
+            params.methods.cozad.check(params)
 
     @property
     def variants(self) -> tuple[str, ...]:
@@ -315,10 +340,18 @@ class AfClipParams(AfTokensParams):
 
     group: ClassVar[str] = "clip"
 
-    prompt_length: Annotated[int, Field(ge=0)]
+    prompt_length: Annotated[int, Field(ge=0, le=72)]  # 77 tokens of context, five of them the suffix's
     prompt_std: Positive
     compile: bool
     checkpointing: bool
+
+    def check(self, params: "Params") -> None:
+        """The tower has weights."""
+        if params.clip.weights is None:
+            raise ValueError(
+                "clip.weights: afclip needs CLIP's weights, got null; name a local checkpoint and its "
+                "clip.sha256, or random for a trial of the route"
+            )
 
 
 # ---- all of them ----------------------------------------------------------------------------------------

@@ -34,7 +34,7 @@ class Params(Block):
     clip: ClipParams
     methods: MethodsParams
 
-    def settings(self, method: str) -> Block:
+    def settings(self, method: str) -> Any:
         """Everything that a fit of `method` reads: its block, and the keys that it shares with others."""
         return self.methods.block(method).settings(self)
 
@@ -65,6 +65,14 @@ class Params(Block):
                 f"auxiliary.categories: {', '.join(taught)} trains on them, got []; "
                 "name at least one (samples has brushed, terrazzo and weave)"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _methods_fit(self) -> Self:
+        methods = self.methods
+        running = (*methods.plain, *methods.confident, *methods.flow, *methods.auxiliary, *methods.clip)
+        for method in running:
+            methods.block(method).check(self)
         return self
 
 

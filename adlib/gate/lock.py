@@ -90,7 +90,7 @@ class Lock:
             ) from None
 
     def protocol(self, category: str, method: str) -> Protocol | None:
-        """What an evaluation was made of, or None where the lock does not know it or is in two minds."""
+        """What an evaluation was made of, or None where the lock does not know it or contradicts itself."""
         # A method's variants are evaluated together.
         evaluate = self._maker.get(OUTPUTS.evaluation(category, method.partition("/")[0]).as_posix())
         fetched, splits = OUTPUTS.fetched(category), OUTPUTS.splits(category).as_posix()

@@ -113,7 +113,7 @@ def load_rules(path: Path | None) -> Rules:
     """The rules that come on top of the defaults; without a path, those of `./gate.yaml` if it is there.
 
     Raises:
-        ParamsError: no such file, no YAML, or rules that do not fit; a line a problem.
+        ParamsError: no such file, no YAML, or rules that do not fit; one line per problem.
     """
     if path is None:
         path = Path("gate.yaml")

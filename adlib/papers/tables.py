@@ -1,4 +1,4 @@
-"""The papers' tables as data, one CSV file a paper, to be printed beside our own numbers.
+"""The papers' tables as data, one CSV file per paper, to be printed beside our own numbers.
 
 Columns: `table`, `dataset` (as in params.yaml), `category` (`average` for a dataset's mean), `method` (by our
 names if it is ours), `setting` (of an ablation, else empty), `metric` (by our names), `percent` as printed,

@@ -24,7 +24,7 @@ class Number:
 
 @dataclass(frozen=True)
 class Table:
-    """The comparison on one category; `rows[level][method]` is a list of cells, one a metric."""
+    """The comparison on one category; `rows[level][method]` is a list of cells, one per metric."""
 
     name: str
     metrics: list[str]

@@ -30,7 +30,7 @@ Images = Mapping[tuple[str, str], Mapping[FitName, FitImages]]
 
 @dataclass(frozen=True)
 class Counts:
-    """Images of a category; `train` has a number of images a noise level."""
+    """Images of a category; `train` has the number of images per noise level."""
 
     category: str
     train: list[int]

@@ -1,4 +1,4 @@
-"""Methods with shots, in the layout of AF-CLIP's Table 2: a row a method and number of shots."""
+"""Methods with shots, in the layout of AF-CLIP's Table 2: one row per method and number of shots."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class FewShotRow:
-    """A method with some shots; a cell a metric."""
+    """A method with some shots; one cell per metric."""
 
     shots: int
     method: str
@@ -42,7 +42,7 @@ class FewShotTable:
 
 
 def few_shot_tables(results: Results) -> list[FewShotTable]:
-    """A table a category and noise level, those of the mean over categories first; none without shots."""
+    """One table per category and noise level, those of the mean over categories first; none without shots."""
     if not results.few_shot:
         return []
     parts = [results.over_categories()] if len(results.categories) > 1 else []

@@ -95,7 +95,7 @@ def defect_rows(results: Results, workspace: Workspace) -> list[Defect]:
 
 
 def lookalikes(results: Results, workspace: Workspace) -> dict[str, list[dict[str, Any]]]:
-    """Pairs of images that look alike across the split, by category, the most alike first."""
+    """Pairs of images that look alike across the split, by category, the most similar first."""
     found = {c: read_json(require(workspace.lookalikes(c)))["pairs"] for c in results.categories}
     return {c: sorted(pairs, key=lambda pair: pair["distance"]) for c, pairs in found.items() if pairs}
 

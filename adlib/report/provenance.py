@@ -53,7 +53,7 @@ def software(folder: Path, device: str) -> list[tuple[str, str]]:
 
 
 def data_rows(params: Params, workspace: Workspace) -> list[tuple[str, str, str, str, str]]:
-    """A row a category: its name, splits' sha256, backbone weights' sha256, feature key, vanished masks.
+    """One row per category: its name, splits' sha256, backbone weights' sha256, feature key, vanished masks.
 
     The splits hold the sha256 of every image file that was trained on or tested: their hash covers the data.
     """

@@ -72,10 +72,21 @@ def items() -> list[Item]:
     ]
 
 
-def render(item: Item, seed: int = 0, with_defect: bool = True) -> np.ndarray:
-    """The picture of an item as (256, 256, 3) uint8 RGB; its defect-free twin if `with_defect` is False."""
-    flawed, clean, palette = _draw(item, seed)
-    return palette[flawed if with_defect else clean]
+def draw(item: Item, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A picture and its defect-free twin as (256, 256) uint8 palette indices, and their (N, 3) palette."""
+    texture = TEXTURES[item.texture]
+    ramps = texture.ramps + DEFECT_RAMPS
+    scene = texture.paint(Draws(stream_seed(seed, "samples", item.image_path)))
+    clean = _quantise(scene, ramps)
+    if item.kind == GOOD:
+        return clean, clean, _palette(ramps, UNTINTED)
+    flaw = DEFECTS[item.kind](scene, Draws(stream_seed(seed, "samples", item.image_path, "defect")))
+    colours = sum(ramp.levels for ramp in ramps)
+    flawed = _quantise(flaw.scene, ramps) + (colours * flaw.stained).astype(np.uint8)
+    # Where the change is lost in rounding, step to the neighbouring colour: what a defect covers, it changes.
+    # Ramps start and end at even places, so that the last bit never leads into another one.
+    flawed = np.where(flawed == clean, flawed ^ 1, flawed)
+    return np.where(flaw.covers, flawed, clean), clean, _palette(ramps, flaw.tint)
 
 
 def generate(root: str | Path, seed: int = 0) -> None:
@@ -88,7 +99,7 @@ def generate(root: str | Path, seed: int = 0) -> None:
     with atomic_directory(root) as folder:
         (folder / "README.md").write_bytes(README.encode())
         for item in items():
-            flawed, clean, palette = _draw(item, seed)
+            flawed, clean, palette = draw(item, seed)
             picture = Image.fromarray(flawed)
             picture.putpalette(palette.tobytes())
             _save(picture, folder / item.image_path)
@@ -107,23 +118,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         generate(options.out, options.seed)
     except FileExistsError as error:
         parser.error(str(error))
-
-
-def _draw(item: Item, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A picture and its defect-free twin as (256, 256) uint8 palette indices, and their (N, 3) palette."""
-    texture = TEXTURES[item.texture]
-    ramps = texture.ramps + DEFECT_RAMPS
-    scene = texture.paint(Draws(stream_seed(seed, "samples", item.image_path)))
-    clean = _quantise(scene, ramps)
-    if item.kind == GOOD:
-        return clean, clean, _palette(ramps, UNTINTED)
-    flaw = DEFECTS[item.kind](scene, Draws(stream_seed(seed, "samples", item.image_path, "defect")))
-    colours = sum(ramp.levels for ramp in ramps)
-    flawed = _quantise(flaw.scene, ramps) + (colours * flaw.stained).astype(np.uint8)
-    # Where the change is lost in rounding, step to the neighbouring colour: what a defect covers, it changes.
-    # Ramps start and end at even places, so that the last bit never leads into another one.
-    flawed = np.where(flawed == clean, flawed ^ 1, flawed)
-    return np.where(flaw.covers, flawed, clean), clean, _palette(ramps, flaw.tint)
 
 
 def _quantise(scene: Scene, ramps: tuple[Ramp, ...]) -> np.ndarray:

@@ -24,7 +24,7 @@ def table(
 def comparison(
     ablation: Ablation, measured: Sequence[Measured], params: Params
 ) -> tuple[list[str], list[list[str]]]:
-    """The table to print: a header, and a row a method, setting and metric of the paper's table.
+    """The table to print: a header, and one row per method, setting and metric of the paper's table.
 
     A method of ours that the paper does not have follows.
     Numbers are in percent; ours are means over categories and seeds. Where the paper has a pixel metric and
@@ -74,7 +74,7 @@ def comparison(
 def differences(
     ablation: Ablation, measured: Sequence[Measured], params: Params
 ) -> tuple[list[str], list[list[str]]]:
-    """A row a method, setting, category and metric: the mean over seeds, and the difference to the reference.
+    """One row per method, setting, category and metric: mean over seeds, and difference to the reference.
 
     The difference is paired by seed (the same training images and initial weights), with a 95 % interval of
     Student's t over the seeds; one seed has none. Numbers are in percent.

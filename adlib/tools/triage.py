@@ -10,7 +10,7 @@ from adlib.data.excluded import Excluded, add_excluded
 from adlib.learning.equations.confidence import iqr_threshold
 from adlib.report.ranking import Suspect
 
-# The usual fence of a box plot: without dirt it leaves out few images or none.
+# Tukey's fence of a box plot: without anomalies among them it leaves out few images or none.
 FENCE = 1.5
 
 

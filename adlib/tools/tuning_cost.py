@@ -1,4 +1,4 @@
-"""What it costs to tune CLIP for AF-CLIP in four ways: parameters, memory, operations an image (Table 5).
+"""What it costs to tune CLIP for AF-CLIP in four ways: parameters, memory, operations per image (Table 5).
 
 Everything is counted on the meta device, which needs neither weights nor memory nor time.
 """
@@ -142,7 +142,7 @@ def quarters(name: str, visual: Any) -> tuple[int, ...]:
 def tuned_tokens(
     visual: Any, pixels: Tensor, blocks: Sequence[int], module: nn.Module, windows: Sequence[int] = WINDOWS
 ) -> list[Tensor]:
-    """The projected tokens v of a tuned tower (AF-CLIP eq. 2-7), one `(B, 1 + N, E)` a block and window.
+    """The projected tokens v of a tuned tower (AF-CLIP eq. 2-7), one `(B, 1 + N, E)` per block and window.
 
     Args:
         visual: open_clip's vision transformer, frozen.

@@ -11,10 +11,9 @@ import numpy as np
 import torch
 from ruamel.yaml import YAML
 
-from adlib.config import Params, checked_params
-from adlib.features.store import FeatureInfo, Features, FeatureView
-from adlib.methods.auxiliary import AuxiliaryImages
-from adlib.methods.detector import Fit
+from adlib.config.params import Params, checked_params
+from adlib.data.rows import FeatureInfo, Features, FeatureView
+from adlib.learning.methods.contract import AuxiliaryImages, Fit
 
 ROOT = Path(__file__).resolve().parents[2]
 SEED = 0

@@ -8,9 +8,9 @@ from typing import Any
 import open_clip
 import torch
 
-from adlib.config import Params
-from adlib.features.clip_rows import chosen_blocks, open_clip_tower
-from adlib.methods.afclip import fit_afclip
+from adlib.config.params import Params
+from adlib.embedding.tokens import chosen_blocks, open_clip_tower
+from adlib.learning.methods.afclip.clip import fit_afclip
 from benchmarks.cuda_parts.cases import (
     FULL,
     SEED,
@@ -60,7 +60,8 @@ def clip_cases(small: bool) -> list[Case]:
             return detector.with_shots(torch.cat(list(view_of(shots).batches(4, device))))
 
         def learn(device: torch.device, params: Params = params, auxiliary: Any = auxiliary) -> Any:
-            return fit_afclip(params.afclip, auxiliary, SEED, device)
+            clip, blocks = tower(params, device), len(chosen_blocks(params.clip))
+            return fit_afclip(params.settings("afclip"), auxiliary, SEED, device, clip=clip, blocks=blocks)
 
         found.append(Case(name, "afclip", learn, view_of(test), anomalous))
         if not changes:

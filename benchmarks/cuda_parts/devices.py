@@ -1,4 +1,4 @@
-"""What `adlib.device` and the streams promise, each shown on the CPU and on the GPU."""
+"""What `adlib.base.device` and the streams promise, each shown on the CPU and on the GPU."""
 
 import tempfile
 from collections.abc import Callable, Iterator
@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from adlib.device import mixed_precision, resolve_device, to_device
-from adlib.errors import UserError
-from adlib.features.store import FeatureView
-from adlib.rng import torch_stream
+from adlib.base.device import mixed_precision, resolve_device, to_device
+from adlib.base.errors import UserError
+from adlib.base.rng import torch_stream
+from adlib.data.rows import FeatureView
 from benchmarks.cuda_parts.cases import generated
 from benchmarks.cuda_parts.isolation import NO_GPU, OK, Row, attempt
 from benchmarks.cuda_parts.roles import CPU, cuda_here

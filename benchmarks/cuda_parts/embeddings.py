@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from adlib.features.backbones import load_backbone
-from adlib.features.build import embed_images
-from adlib.features.views import embed_views, rotated_views
-from adlib.schema import BackboneParams, NetworkParams
+from adlib.config.networks import BackboneParams, NetworkParams
+from adlib.embedding.networks.backbones import load_backbone
+from adlib.embedding.patches import embed_images
+from adlib.embedding.rotations import embed_views, rotated_views
 from benchmarks.cuda_parts.compare import FLOAT32, MIXED, row_differences, verdict
 from benchmarks.cuda_parts.isolation import NO_GPU, Row, attempt
 from benchmarks.cuda_parts.roles import BASE, Side, missing_sides, other_sides, running
@@ -56,8 +56,8 @@ def network_rows(small: bool) -> Iterator[Row]:
 
 def clip_rows(small: bool) -> Iterator[Row]:
     """CLIP's tokens: ViT-L/14@336 at 518 pixels."""
-    from adlib.features.clip import load_clip
-    from adlib.features.clip_rows import embed_tokens
+    from adlib.embedding.networks.clip_loading import load_clip
+    from adlib.embedding.tokens import embed_tokens
     from benchmarks.cuda_parts.clip import tower_params
 
     params = tower_params(small).clip

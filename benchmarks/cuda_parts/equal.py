@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from adlib.methods.detector import Detector, Fit, score_images
+from adlib.learning.methods.contract import Detector, Fit, score_images
 from benchmarks.cuda_parts.cases import Case
 from benchmarks.cuda_parts.compare import (
     FLOAT32,
@@ -121,7 +121,7 @@ def misplaced(found: Outcome, side: Side) -> str:
 
 def moved_verdict(case: Case, here: Outcome, there: Outcome, side: Side) -> tuple[str, dict[str, Any]]:
     """Each side's model written to a file, read and scored on the other side, against its own scores."""
-    from adlib.training import load_detector, write_model  # needs every method's packages
+    from adlib.fits.folder import load_detector, write_model  # needs every method's packages
 
     differences = []
     for made, device, place in ((here, side.device, side), (there, BASE.device, BASE)):

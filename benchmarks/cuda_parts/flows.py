@@ -1,7 +1,7 @@
 """The cases on views: DifferNet's flow, alone and by CoMet. They need FrEIA."""
 
-from adlib.methods.comet_nf import fit_comet_nf
-from adlib.methods.differnet import fit_differnet
+from adlib.learning.methods.comet.nf import fit_comet_nf
+from adlib.learning.methods.flow.differnet import fit_differnet
 from benchmarks.cuda_parts.cases import SEED, Case, configured, generated, view_of
 
 
@@ -20,7 +20,7 @@ def flow_cases(small: bool) -> list[Case]:
             {f"methods.differnet.{name}": value for name, value in head.items()}
             | {"methods.comet-nf.epochs": 2, "methods.comet-nf.batch_size": 8}
         )
-        plain, comet = params.methods.differnet, params.comet_nf
+        plain, comet = params.methods.differnet, params.settings("comet-nf")
         found += [
             Case(
                 f"differnet, {score}", "differnet",

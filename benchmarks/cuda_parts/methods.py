@@ -4,14 +4,13 @@ from typing import Any
 
 import torch
 
-from adlib.methods.af_tokens import fit_af_tokens
-from adlib.methods.comet_sn import fit_comet_sn
-from adlib.methods.cozad import fit_cozad
-from adlib.methods.cozad_zero import fit_cozad_zero
-from adlib.methods.mutual import among_themselves
-from adlib.methods.patchcore import fit_patchcore
-from adlib.methods.simplenet import fit_simplenet
-from adlib.schema_auxiliary import TransductiveParams
+from adlib.learning.methods.afclip.tokens import fit_af_tokens
+from adlib.learning.methods.comet.sn import fit_comet_sn
+from adlib.learning.methods.cozad.fit import fit_cozad
+from adlib.learning.methods.cozad.mutual import with_test_images
+from adlib.learning.methods.cozad.zero_shot import fit_cozad_zero
+from adlib.learning.methods.patchcore import fit_patchcore
+from adlib.learning.methods.simplenet.fit import fit_simplenet
 from benchmarks.cuda_parts.cases import (
     FULL,
     SEED,
@@ -40,8 +39,8 @@ def target_cases(small: bool) -> list[Case]:
 
     simplenet = configured(_head(size)).methods.simplenet
     bank = configured(_bank(size)).methods.patchcore
-    whole = configured(_head(size) | _comet(size, meta=False, penalised=False)).comet_sn
-    meta = configured(_head(size) | _comet(size, meta=True, penalised=True)).comet_sn
+    whole = configured(_head(size) | _comet(size, meta=False, penalised=False)).settings("comet-sn")
+    meta = configured(_head(size) | _comet(size, meta=True, penalised=True)).settings("comet-sn")
     meta = meta.model_copy(
         update={
             "comet": meta.comet.model_copy(
@@ -62,7 +61,7 @@ def target_cases(small: bool) -> list[Case]:
     for loss in ("mean", "sum"):
         for together in (True, False):
             strategy = "meta-learning" if together else "joint"
-            params = configured(_head(size) | _cozad(size, loss, together)).cozad
+            params = configured(_head(size) | _cozad(size, loss, together)).settings("cozad")
             found.append(
                 case(
                     f"cozad, {loss}, {strategy}",
@@ -84,14 +83,15 @@ def auxiliary_cases(small: bool) -> list[Case]:
         {f"{block}epochs": size.epochs, f"{block}heads": 2, f"{block}head_dim": size.width // 4}
         | {f"{block}lr": 1e-3}
     ).methods.af_tokens
-    zero = configured(_head(size) | _cozad(size, "mean", True)).cozad_zero
-    transductive = TransductiveParams(enabled=True, bank=8, share=0.3)
+    zero = configured(_head(size) | _cozad(size, "mean", True)).settings("cozad-zero")
+    changes = {"methods.cozad-zero.transductive.bank": 8, "methods.cozad-zero.transductive.share": 0.3}
+    block = configured(changes).methods.cozad_zero
 
     def few_shot(detector: Any, device: torch.device) -> Any:
         return detector.with_shots(torch.cat(list(view_of(shots).batches(4, device))))
 
     def together(detector: Any, device: torch.device) -> Any:
-        return among_themselves(detector, scored, transductive, SEED, device)
+        return with_test_images(detector, scored, block, SEED, device)
 
     def learn(device: torch.device) -> Any:
         return fit_af_tokens(tokens, auxiliary, SEED, device)

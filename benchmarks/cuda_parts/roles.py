@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from adlib.device import mixed_precision
+from adlib.base.device import mixed_precision
 
 CPU = torch.device("cpu")
 
@@ -77,7 +77,7 @@ def running(side: Side) -> Iterator[None]:
 
 @contextmanager
 def precision(*, tf32: bool, half: bool) -> Iterator[None]:
-    """TF32 in products and convolutions or not, and bfloat16 in `adlib.device.mixed_precision` or not."""
+    """TF32 in products and convolutions or not, and bfloat16 in `mixed_precision` or not."""
     before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
     try:

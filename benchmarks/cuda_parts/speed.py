@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from adlib.device import mixed_precision, to_device
-from adlib.features.backbones import load_backbone
-from adlib.features.build import embed_images
-from adlib.features.patches import embed_patches
+from adlib.base.device import mixed_precision, to_device
+from adlib.embedding.neighbourhoods import embed_patches
+from adlib.embedding.networks.backbones import load_backbone
+from adlib.embedding.patches import embed_images
 from benchmarks.cuda_parts.clock import MODES, flops_of, peak_memory, seconds_of, share_of_peak
 from benchmarks.cuda_parts.embeddings import backbone_params, pictures
 from benchmarks.cuda_parts.isolation import NO_GPU, OK, Row, attempt
@@ -49,8 +49,8 @@ def network_rows(small: bool) -> Iterator[Row]:
 
 def clip_rows(small: bool) -> Iterator[Row]:
     """ViT-L/14@336 at 518 pixels, tokens of four blocks; it needs open_clip."""
-    from adlib.features.clip import clip_pixels
-    from adlib.features.clip_rows import chosen_blocks, embed_tokens
+    from adlib.embedding.networks.clip import clip_pixels
+    from adlib.embedding.tokens import chosen_blocks, embed_tokens
     from benchmarks.cuda_parts.clip import tower, tower_params
 
     params = tower_params(small).clip.model_copy(update={"batch_size": 1})

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from adlib.features.store import FeatureView
-from adlib.methods.auxiliary import AuxiliaryImages
-from adlib.reference import named_setting
+from adlib.data.rows import FeatureView
+from adlib.learning.methods.contract import AuxiliaryImages
+from adlib.papers.tables import named_setting
 from benchmarks.cuda_parts.cases import SEED, configured, generated, view_of
 from benchmarks.cuda_parts.clock import (
     counted_waits,
@@ -60,8 +60,8 @@ def head_rows(small: bool) -> Iterator[Row]:
 
 def flow_rows(small: bool) -> Iterator[Row]:
     """DifferNet's flow alone and by CoMet; they need FrEIA."""
-    from adlib.methods.comet_nf import fit_comet_nf
-    from adlib.methods.differnet import fit_differnet
+    from adlib.learning.methods.comet.nf import fit_comet_nf
+    from adlib.learning.methods.flow.differnet import fit_differnet
 
     views, width, images = (4, 12, 8) if small else (64, 768, MVTEC_TRAIN)
     train = repeated(views, width, images)
@@ -77,7 +77,7 @@ def flow_rows(small: bool) -> Iterator[Row]:
 
     def comet(epochs: int, device: torch.device) -> Any:
         params = configured(paper | {"methods.comet-nf.epochs": epochs})
-        return fit_comet_nf(params.comet_nf, train, SEED, device)
+        return fit_comet_nf(params.settings("comet-nf"), train, SEED, device)
 
     hidden = configured(paper).methods.differnet.hidden
     about = f"{width} wide, {hidden} units"
@@ -93,8 +93,8 @@ def flow_rows(small: bool) -> Iterator[Row]:
 
 def clip_rows(small: bool) -> Iterator[Row]:
     """AF-CLIP's adaptor over the tokens of ViT-L/14@336 at 37 x 37; it needs open_clip."""
-    from adlib.methods.afclip import fit_afclip
-    from benchmarks.cuda_parts.clip import tower_params
+    from adlib.learning.methods.afclip.clip import fit_afclip
+    from benchmarks.cuda_parts.clip import tower, tower_params
 
     side, dim, images = (4, 32, 8) if small else (37, 1024, 16)
     tokens = repeated(4 * (1 + side**2), dim, images)
@@ -103,7 +103,10 @@ def clip_rows(small: bool) -> Iterator[Row]:
     auxiliary = {"all": AuxiliaryImages(tokens, np.arange(images) % 2 == 0, masks)}
 
     def fit(epochs: int, device: torch.device) -> Any:
-        return fit_afclip(tower_params(small, epochs=epochs).afclip, auxiliary, SEED, device)
+        params = tower_params(small, epochs=epochs)
+        return fit_afclip(
+            params.settings("afclip"), auxiliary, SEED, device, clip=tower(params, device), blocks=4
+        )
 
     what = f"afclip, {dim} wide, {side} x {side} tokens"
     yield from measured([Training(what, fit, images, MVTEC_TEST, images // 8, "bf16")], small)
@@ -116,9 +119,9 @@ def repeated(patches: int, width: int, images: int) -> FeatureView:
 
 
 def _heads(small: bool) -> list[Training]:
-    from adlib.methods.comet_sn import fit_comet_sn
-    from adlib.methods.cozad import fit_cozad
-    from adlib.methods.simplenet import fit_simplenet
+    from adlib.learning.methods.comet.sn import fit_comet_sn
+    from adlib.learning.methods.cozad.fit import fit_cozad
+    from adlib.learning.methods.simplenet.fit import fit_simplenet
 
     patches, width = (16, 16) if small else (1024, 1536)
     tiny = {
@@ -138,10 +141,12 @@ def _heads(small: bool) -> list[Training]:
 
     def comet(epochs: int, device: torch.device) -> Any:
         params = configured(paper | {"methods.comet-sn.epochs": epochs})
-        return fit_comet_sn(params.comet_sn, train, SEED, device)
+        return fit_comet_sn(params.settings("comet-sn"), train, SEED, device)
 
     def cozad(epochs: int, device: torch.device) -> Any:
-        return fit_cozad(configured(paper | {"methods.cozad.epochs": epochs}).cozad, few, SEED, device)
+        return fit_cozad(
+            configured(paper | {"methods.cozad.epochs": epochs}).settings("cozad"), few, SEED, device
+        )
 
     about = f"{width} channels, {configured(paper).methods.simplenet.hidden} units"
     return [
@@ -152,7 +157,7 @@ def _heads(small: bool) -> list[Training]:
 
 
 def _coreset(small: bool) -> Iterator[Row]:
-    from adlib.methods.patchcore import fit_patchcore
+    from adlib.learning.methods.patchcore import fit_patchcore
 
     patches, width, images = (16, 16, 16) if small else (1024, 1536, 49)
     params = configured({"methods.patchcore.coreset": 50} if small else {}).methods.patchcore

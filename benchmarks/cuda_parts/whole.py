@@ -16,9 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from adlib.base.files import write_json
+from adlib.config.workspace import Workspace
 from adlib.data.manifest import read_labels
-from adlib.fits import load_scores
-from adlib.io import write_json
+from adlib.fits.files import load_scores
 from benchmarks.cuda_parts.cases import ROOT, configured
 from benchmarks.cuda_parts.compare import (
     FLOAT32,
@@ -36,11 +37,9 @@ from stages.features import main as features
 from stages.fetch import main as fetch
 from stages.paint import main as paint
 from stages.train import main as train
-from stages.views import main as views
 
 CATEGORY = "brushed"
 PLAIN, FLOWS = ("simplenet", "patchcore", "comet-sn"), ("differnet",)
-OUTPUTS = Path("outputs")
 # Rows that bfloat16 has rounded, standardised: of patches that hardly differ the rounding is a large part.
 ROUNDED = replace(MIXED, scores=1.0, auroc=0.15)
 
@@ -105,21 +104,22 @@ def run(folder: Path, side: Side, small: bool) -> dict[str, Any]:
     shutil.copyfile(ROOT / "excluded.csv", folder / "excluded.csv")
     params = configured(_values(small) | {"device": str(side.device)})
     write_json(folder / "params.yaml", params.model_dump(mode="json", by_alias=True))  # JSON is YAML
+    workspace = Workspace()
     with contextlib.chdir(folder), _no_store(), running(side):
         fetch(CATEGORY)
         features(CATEGORY)
         contaminate(CATEGORY)
         paint(CATEGORY, "comet-sn")
         for method in FLOWS:
-            views(CATEGORY, method)
-        found: dict[str, Any] = {"features": np.load(OUTPUTS / "features" / CATEGORY / "features.npy")}
+            features(CATEGORY, "views", method)
+        found: dict[str, Any] = {"features": np.load(workspace.rows("patches", CATEGORY) / "features.npy")}
         for method in methods(small):
             train(CATEGORY, method)
             if not small or method == "comet-sn":
                 evaluate(CATEGORY, method)
-            (fit,) = (OUTPUTS / "fits" / CATEGORY / method).iterdir()
+            (fit,) = workspace.fits(CATEGORY, method).iterdir()
             found[method] = load_scores(fit)
-        found["labels"] = read_labels(OUTPUTS / "fetch" / CATEGORY / "labels.csv")
+        found["labels"] = read_labels(workspace.fetched(CATEGORY).labels)
     return found
 
 

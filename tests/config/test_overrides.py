@@ -1,9 +1,16 @@
-"""params.yaml under `dvc exp run -S`: an override changes its own lines, and the next one finds a sound file.
+"""params.yaml under `dvc exp run -S`: an override changes its own lines, and the next one works.
 
+<<<<<<< HEAD
 DVC reads the file with its comments, replaces *every* list by a new one and writes it back. What hung on the
 old list is lost (comments on its entries, a comment or an empty line after it), and once a list is empty, a
 comment on the line of its key takes a line break away further down, after which no YAML reader takes it.
 So there must be none of these.
+=======
+DVC reads the file with its comments, replaces *every* list by a new one and writes it back. What belonged to
+the old list is lost: comments on its entries, a comment or an empty line after it. A comment on the line of
+its key is worse: once the list is emptied, a line break further down goes missing, and the file is no YAML
+any more. So there must be none of these.
+>>>>>>> main
 """
 
 import difflib
@@ -109,7 +116,7 @@ def test_a_list_is_emptied_twice_and_comes_back(override: Override, key: str):
     assert override(f"{key}={written(VALUES[key])}") == TEXT
 
 
-@pytest.mark.parametrize("entries", [[7], [0.25, 1e-07], ["comet-sn", "a b"], [1, 2, 3]])
+@pytest.mark.parametrize("entries", [[0.25, 1e-07, 3], ["comet-sn", "a b"]])
 def test_lists_are_filled_and_emptied_together(override: Override, entries: list[Any]):
     for value in (entries, [], [], entries[:1], None, entries):
         text = override(*(f"{key}={written(value)}" for key in LISTS))
@@ -117,7 +124,7 @@ def test_lists_are_filled_and_emptied_together(override: Override, entries: list
     assert override(*(f"{key}={written(VALUES[key])}" for key in LISTS)) == TEXT
 
 
-@pytest.mark.parametrize("value", [None, True, 3, 0.125, "b", "an/unusually/long/path/of/a/file.pth"])
+@pytest.mark.parametrize("value", [None, True, 0.125, "an/unusually/long/path/of/a/file.pth"])
 def test_scalars_take_every_kind_of_value(override: Override, value: Any):
     changes = [f"{key}={written(value)}" for key in SCALARS]
     for _ in range(2):
@@ -133,27 +140,13 @@ def test_scalars_take_every_kind_of_value(override: Override, value: Any):
         ["kappa=1.0", "methods.confident=[]", "methods.confident=[]", "methods.confident=[comet-sn]"],
         ["methods.confident=[]", "methods.confident=[]", "kappa=0.5"],
         ["methods.comet-sn.epochs=5", "methods.comet-sn.epochs=6"],
-        [
-            "methods.flow=[comet-nf]",
-            "methods.flow=[differnet,comet-nf]",
-            "methods.flow=[]",
-            "methods.flow=[]",
-        ],
+        ["methods.flow=[comet-nf]", "methods.flow=[]", "methods.flow=[]"],
         ["noise.levels=[0.0,0.05,0.2]", "noise.levels=[0]", "seeds=[0,1,2]"],
-        [
-            "dataset.categories=[a b]",
-            "dataset.categories=[c,d]",
-            "dataset.root=/a/longer/path",
-            "dataset.root=x",
-        ],
+        ["dataset.categories=[a b]", "dataset.root=/a/longer/path", "dataset.root=x"],
         ["backbone.target_dim=64", "backbone.target_dim=null", "backbone.target_dim=32"],
         ["clip.blocks=[3,9]", "clip.blocks=null", "clip.blocks=[6]"],
         ["device='cuda:0'", "keep_aspect=true", "methods.differnet.betas=[0.5,0.9]"],
-        [
-            "methods.af-tokens.shots=[0,1,2]",
-            "methods.af-tokens.windows=[1]",
-            "methods.af-tokens.adaptor=false",
-        ],
+        ["methods.af-tokens.shots=[0,1,2]", "methods.af-tokens.windows=[1]"],
         ["methods.differnet.lr=1e-5", "methods.differnet.lr=3.0e-4", "methods.differnet.lr=2.0e-4"],
     ],
     ids=lambda changes: changes[0],
@@ -164,8 +157,8 @@ def test_after_each_of_several_runs_the_file_is_valid(override: Override, tmp_pa
         load_params(tmp_path / "params.yaml")
 
 
-def test_what_dvc_accepts_and_the_schema_does_not(override: Override, tmp_path: Path):
-    """A refused value stays in the file; the next override mends it."""
+def test_a_value_that_the_schema_refuses_can_be_mended(override: Override, tmp_path: Path):
+    """DVC accepts any value, and leaves it in the file when the run fails."""
     override("kappa=-1", "threshold.fpr=2")
     with pytest.raises(ParamsError, match=r"kappa: should be greater than or equal to 0, got -1"):
         load_params(tmp_path / "params.yaml")
@@ -173,7 +166,7 @@ def test_what_dvc_accepts_and_the_schema_does_not(override: Override, tmp_path: 
 
 
 def test_the_reason_for_the_form(tmp_path: Path):
-    """With a newer DVC or ruamel.yaml that passes here, comments may stand on the lines of lists again."""
+    """When this fails, ruamel.yaml is mended: comments may stand on the lines of lists again."""
     path = tmp_path / "params.yaml"
     path.write_text("names:   # which\n- a\nblock:   # what\n  first: 1\n  second: 2\n")
     apply_overrides(path, ["names=[]"])

@@ -239,6 +239,11 @@ def test_every_problem_is_a_line(edited: Edit):
         ("methods.af-tokens.windows", [2], "methods.af-tokens.windows.0: should be odd, got 2"),
         ("methods.af-tokens.betas", [0.5], "methods.af-tokens.betas: should have at least 2 items"),
         ("methods.af-tokens.betas", [0.5, 1.0], "methods.af-tokens.betas.1: should be less than 1, got 1"),
+        (
+            "methods.afclip.prompt_length",
+            73,
+            "methods.afclip.prompt_length: should be less than or equal to 72",
+        ),
         ("methods.clip", ["clip"], "methods.clip: should hold 'afclip' only, got ['clip']"),
         ("methods.afclip.prompt_length", -1, "methods.afclip.prompt_length: should be greater than or equal"),
         ("methods.af-tokens.adaptor", 0, "methods.af-tokens.adaptor: should be a valid boolean, got 0"),
@@ -309,13 +314,26 @@ def test_an_auxiliary_method_needs_an_auxiliary_set(edited: Edit):
 def test_afclip_is_a_list_of_its_own_and_needs_an_auxiliary_set(edited: Edit):
     with pytest.raises(ParamsError, match=r"auxiliary.categories: afclip trains on them, got \[\]; name"):
         edited({"methods.clip": ["afclip"]})
-    changes = {"methods.clip": ["afclip"], "auxiliary.categories": ["weave"], "methods.afclip.shots": [0, 2]}
+    changes = {
+        "methods.clip": ["afclip"], "auxiliary.categories": ["weave"], "clip.weights": "random",
+        "methods.afclip.shots": [0, 2],
+    }  # fmt: skip
     names = edited(changes).methods.names
     assert names == ("simplenet", "patchcore", "comet-sn", "afclip", "afclip/shots-2")
     assert edited({"clip.blocks": [3, 9]}).clip.blocks == (3, 9)
     for blocks in ([9, 3], [3, 3]):
         with pytest.raises(ParamsError, match=r"params.yaml: clip.blocks: must increase .*, got \["):
             edited({"clip.blocks": blocks})
+
+
+def test_afclip_needs_weights(edited: Edit):
+    """Nothing is the default: before any image is embedded, not in the stage that loads the tower."""
+    changes = {"methods.clip": ["afclip"], "auxiliary.categories": ["weave"]}
+    with pytest.raises(
+        ParamsError, match=r"clip.weights: afclip needs CLIP's weights, got null; name a local"
+    ):
+        edited(changes)
+    assert edited(changes | {"clip.weights": "clip.safetensors"}).clip.weights == "clip.safetensors"
 
 
 def test_every_number_of_shots_is_a_variant(edited: Edit):
@@ -336,6 +354,28 @@ def test_the_transductive_variant_is_named_and_no_fit_depends_on_it(edited: Edit
     assert both.settings("cozad-zero") == plain.settings("cozad-zero")
     own_scale = edited({"methods.cozad-zero.standardise": "image"})
     assert own_scale.settings("cozad-zero") != plain.settings("cozad-zero")
+
+
+@pytest.mark.parametrize(
+    ("changes", "allowed"),
+    [
+        ({}, 512),  # 8 images shared by two tasks, 128 patches of each
+        ({"methods.cozad.meta_learning": False}, 1024),
+        ({"methods.cozad.prior.patches": 64}, 256),
+        ({"methods.cozad.contrastive.max_embeddings": 100}, 100),
+    ],
+)
+def test_cozad_needs_more_patches_than_neighbours(edited: Edit, changes: dict[str, Any], allowed: int):
+    """Refused before any image is embedded, not by the loss; only where a method reads the block."""
+    changes = changes | {"methods.cozad.contrastive.k_nn": allowed}
+    edited(changes)
+    edited(changes | {"methods.confident": ["cozad"], "methods.cozad.contrastive.k_nn": allowed - 1})
+    zero = {"methods.auxiliary": ["cozad-zero"], "auxiliary.categories": ["weave"]}
+    for methods in ({"methods.confident": ["cozad"]}, zero):
+        with pytest.raises(ParamsError, match=rf"contrastive.k_nn: must be below the {allowed} patches"):
+            edited(changes | methods)
+    off = {"methods.confident": ["cozad"], "methods.cozad.contrastive.lambda_cont": 0}
+    edited(changes | off)
 
 
 def test_names_are_in_report_order(edited: Edit):

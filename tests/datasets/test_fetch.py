@@ -19,6 +19,7 @@ import stages.fetch
 from adlib.config.images import DatasetParams
 from adlib.config.params import load_params
 from adlib.data.manifest import DataError, Record, read_labels, read_manifest
+from adlib.data.source import Source
 from adlib.datasets import DATASETS, Layout
 from adlib.datasets.fetch import Fetched, cap, drop_duplicates, fetch, split
 
@@ -169,7 +170,9 @@ def unsplit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         write_image(tmp_path / f"{i}.png", i)
     records = [Record(f"{i}.png", None, "good" if i < 20 else "crack") for i in range(26)]
     layout = Layout(
-        lambda root, version: tmp_path, lambda root: ["cells", "mono"], lambda root, kind: records
+        lambda root, version: Source(str(tmp_path)),
+        lambda root: ["cells", "mono"],
+        lambda root, kind: records,
     )
     monkeypatch.setitem(DATASETS, "elpv", layout)
     return tmp_path
@@ -343,7 +346,9 @@ def test_manifest_and_labels_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.chdir(tmp_path)
     stages.fetch.main("bottle")
     folder = tmp_path / "outputs/fetch/bottle"
-    assert sorted(path.name for path in folder.iterdir()) == ["hashes.csv", "labels.csv", "manifest.csv"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        *("hashes.csv", "labels.csv", "manifest.csv", "source.json")
+    ]
     with (folder / "manifest.csv").open(newline="") as file:
         header, *rows = csv.reader(file)
     assert header == ["id", "path", "split"]

@@ -18,7 +18,7 @@ from adlib.data.splits import TrainingSet
 from adlib.evaluation import gallery
 from adlib.evaluation.gallery import EXAMPLES, choose, panels, reference_fit, write_gallery
 from adlib.evaluation.pictures import OUTLINE, PANEL, draw_outline, encode, heat_colours, overlay, shrink_mask
-from adlib.fits.files import FitScores, Likest, Suspects
+from adlib.fits.files import FitScores, NearestNormals, Suspects
 from adlib.report.templates import environment
 
 SIZE = 32
@@ -166,8 +166,8 @@ def test_gallery_shows_suspects_with_their_evidence_and_whether_they_were_inject
 def test_examples_show_their_patches_and_what_they_are_like(tmp_path: Path):
     made = make_scores(tmp_path, weights=True, masked=True)
     nearest = np.tile([2, 5, 0], (6, 1))
-    like = Likest(nearest, np.tile([1.5, 2.5, 4.0], (6, 1)), np.linspace(0.1, 0.6, 6))
-    groups = write(tmp_path, made | {"scores": replace(made["scores"], likest=like)})["groups"]
+    like = NearestNormals(nearest, np.tile([1.5, 2.5, 4.0], (6, 1)), np.linspace(0.1, 0.6, 6))
+    groups = write(tmp_path, made | {"scores": replace(made["scores"], nearest_normals=like)})["groups"]
     best = groups["hits"][0]
     assert best["nearest"] == ["r2.png", "r5.png", "r0.png"]
     assert best["distance"] == [1.5, 2.5, 4.0]
@@ -188,8 +188,8 @@ def test_a_zero_shot_example_stands_beside_an_auxiliary_image(tmp_path: Path):
     for name, grey in (("dark", 10), ("light", 240)):
         Image.fromarray(np.full((SIZE, SIZE, 3), grey, np.uint8)).save(tmp_path / "auxiliary" / f"{name}.png")
     witnesses = tuple(Sample(name, f"{name}.png", "train") for name in ("dark", "light"))
-    like = Likest(np.tile([1, 0], (6, 1)), np.tile([1.5, 2.5], (6, 1)), np.linspace(0.1, 0.6, 6))
-    scores = replace(made["scores"], train=(), likest=like, witnesses=witnesses)
+    like = NearestNormals(np.tile([1, 0], (6, 1)), np.tile([1.5, 2.5], (6, 1)), np.linspace(0.1, 0.6, 6))
+    scores = replace(made["scores"], train=(), nearest_normals=like, witnesses=witnesses)
     best = write(tmp_path, made | {"scores": scores})["groups"]["hits"][0]
     assert best["nearest"] == ["light.png", "dark.png"]
     assert best["auxiliary"] is True

@@ -132,9 +132,8 @@ def test_scores_with_and_without_shots(clip_params: Params, outputs: Path):
     distances = few.patch - 0.1 * zero.patch
     assert ((distances >= -1e-6) & (distances <= 1)).all()
     np.testing.assert_allclose(few.image, distances.max(1) + 0.1 * zero.image, atol=1e-5)
-    samples = read_manifest(outputs / "fetch" / TARGET / "manifest.csv")
     folder = outputs / "clip" / TARGET / "afclip"
-    (features,) = open_rows(clip_params, clip_params.dataset, [(folder, samples)], CPU)
+    (features,) = open_rows(clip_params, [(folder, Workspace(outputs).fetched(TARGET))], CPU)
     rows = features.select(few.test).batch(np.arange(4), CPU)
     restored = load_detector(fits / "shots-2" / "noise-0_seed-0").score(rows)
     np.testing.assert_allclose(restored.patch, few.patch, atol=1e-6)

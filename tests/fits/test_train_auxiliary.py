@@ -1,5 +1,6 @@
 """Training on an auxiliary set and applying the result to a target, through the functions of both stages."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -66,7 +67,7 @@ def test_a_method_is_given_every_category_with_labels_and_patch_masks(
         return entry.fit(settings, images, seed, device)
 
     watch.__module__ = "adlib.learning.methods.afclip.tokens"
-    watched = registry.AuxiliaryMethod(entry.settings, watch, entry.from_state, entry.few_shot)
+    watched = replace(entry, fit=watch)
     monkeypatch.setitem(registry.AUXILIARY_METHODS, "af-tokens", watched)
     learn(auxiliary_params, outputs)
     assert tuple(seen) == CATEGORIES
@@ -103,7 +104,7 @@ def test_an_edited_mask_or_label_is_another_fit(auxiliary_params: Params, output
 
     def key() -> str:
         cpu = torch.device("cpu")
-        sources = open_sources(auxiliary_params, "af-tokens", outputs / "auxiliary", cpu)
+        sources = open_sources(auxiliary_params, "af-tokens", Workspace(outputs).auxiliary, cpu)
         return AuxiliaryJob("af-tokens", auxiliary_params, sources, 0, cpu).key
 
     path = outputs / "auxiliary" / "fetch" / CATEGORIES[0] / "labels.csv"

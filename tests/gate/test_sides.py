@@ -180,11 +180,16 @@ def test_a_broken_lock(project: Path, text: str):
     assert "dvc.lock of workspace: not a lock file" in result.output
 
 
-def test_broken_parameters(project: Path):
-    (project / "params.yaml").write_text("a: [")
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("a: [", "not valid YAML"), ("", "must hold keys and values, got NoneType"), ("- a", "got list")],
+)
+def test_broken_parameters(project: Path, text: str, message: str):
+    (project / "params.yaml").write_text(text)
     result = gate()
     assert result.exit_code == 2
-    assert "params.yaml of workspace: not valid YAML" in result.output
+    assert "params.yaml of workspace: " in result.output
+    assert message in result.output
 
 
 def test_experiments_by_name(project: Path):

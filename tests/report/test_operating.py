@@ -49,7 +49,7 @@ def test_a_row_a_kind_of_defect_with_every_method(made: tuple[Results, Path, Par
     assert rows[0].auroc == {"simplenet": 0.875, "patchcore": 0.875}
 
 
-def test_the_likest_pair_comes_first(made: tuple[Results, Path, Params]):
+def test_the_most_alike_pair_comes_first(made: tuple[Results, Path, Params]):
     results, workspace, chosen = made
     path = workspace.outputs / "audit" / "mono.json"
     found = read_json(path)

@@ -9,7 +9,7 @@ from PIL import Image
 
 from adlib.data.images import read_mask, read_rgb
 from adlib.samples.defects import DEFECT_RAMPS, DEFECTS
-from adlib.samples.generate import GOOD, generate, items, main, render
+from adlib.samples.generate import GOOD, Item, draw, generate, items, main
 from adlib.samples.textures import TEXTURES, Draws, noise, noise_at
 
 COMMITTED = Path(__file__).parents[2] / "samples"
@@ -24,6 +24,12 @@ def pictures(root: Path) -> dict[str, str]:
             content = f"{picture.mode} {picture.size}".encode() + picture.convert("RGB").tobytes()
         found[path.relative_to(root).as_posix()] = hashlib.sha256(content).hexdigest()
     return found
+
+
+def render(item: Item, seed: int = 0, with_defect: bool = True) -> np.ndarray:
+    """The picture as (256, 256, 3) RGB; its defect-free twin if `with_defect` is False."""
+    flawed, clean, palette = draw(item, seed)
+    return palette[flawed if with_defect else clean]
 
 
 @pytest.fixture(scope="module")

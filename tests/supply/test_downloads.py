@@ -98,14 +98,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 
 def get(server: Server, folder: Path, sha256: str | None = SHA, urls: list[str] | None = None) -> Path:
-    return download(
-        urls or [server.url],
-        folder / "data.zip",
-        sha256,
-        pins=folder / "checksums.json",
-        retries=THRICE,
-        silence=0.5,
-    )
+    target, pins = folder / "data.zip", folder / "checksums.json"
+    return download(urls or [server.url], target, sha256, pins=pins, retries=THRICE, silence=0.5)
 
 
 def names(folder: Path) -> set[str]:
@@ -222,6 +216,7 @@ def test_a_busy_server_is_asked_again(server: Server, tmp_path: Path, status: in
         ("Mon, 01 Jan 2001 00:00:00 GMT", []),
         ("soon", []),
     ],
+    ids=["seconds", "a date far ahead", "a date long past", "no date"],
 )
 def test_what_a_server_asks_for(server: Server, tmp_path: Path, asked: str, waits: list[float]):
     """Seconds or a date, both up to the longest wait; past dates and other words are no reason to wait."""

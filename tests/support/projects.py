@@ -36,7 +36,7 @@ def table(
     noise: str = "0",
     seeds: list[int] | None = None,
 ) -> Table:
-    """`table({"image_auroc": [0.9, 0.91]})`: a value a seed, for one method."""
+    """`table({"image_auroc": [0.9, 0.91]})`: one value per seed, for one method."""
     found: Table = {}
     for metric, value in values.items():
         several = value if isinstance(value, list) else [value]

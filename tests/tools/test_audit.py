@@ -9,6 +9,7 @@ from ruamel.yaml import YAML
 from toys import ROOT
 from typer.testing import CliRunner
 
+from adlib.base.errors import UserError
 from adlib.base.files import write_json
 from adlib.cli.app import app
 from adlib.data.leaks import LeakError, check_disjoint, check_splits, near_duplicates
@@ -95,6 +96,11 @@ def test_a_stage_that_may_not_see_labels(tmp_path: Path, stage: str):
     YAML().dump({"stages": stages | {stage: {"deps": ["outputs/fetch"]}}}, path)
     with pytest.raises(LeakError, match=f"dvc.yaml: {stage} depends on the sealed labels; only contaminate"):
         check_stages(path)
+
+
+def test_no_dvc_yaml(tmp_path: Path):
+    with pytest.raises(UserError, match=r"dvc\.yaml: No such file or directory; run from"):
+        check_stages(tmp_path / "dvc.yaml")
 
 
 @pytest.fixture

@@ -180,7 +180,9 @@ def test_hub_weights_are_not_fetched(project: Project, monkeypatch: pytest.Monke
 def test_clip_is_looked_at_where_a_method_needs_it(project: Project, tmp_path: Path):
     changes = {"methods.clip": ["afclip"], "auxiliary.categories": ["weave"]}
     project(changes)
-    assert "clip.weights: afclip needs CLIP's weights, got null" in finding("clip").detail
+    assert "clip.weights: afclip needs CLIP's weights, got null" in finding("params.yaml").detail
+    project(changes | {"clip.weights": "nowhere.pt"})
+    assert "no file nowhere.pt" in finding("clip").detail
     assert not finding("clip").ok
     block = tiny_clip(tmp_path / "clip")
     settings = {f"clip.{name}": value for name, value in block.model_dump(mode="json").items()}

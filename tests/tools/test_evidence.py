@@ -164,7 +164,7 @@ def test_a_method_without_doubt_has_no_confidence(outputs: Path):
     folder = fit_folder(outputs, "simplenet")
     (found,) = evidence([example_image(outputs)[1]], folder, device="cpu")
     assert found["confidence"] is None
-    assert load_scores(folder).likest is None
+    assert load_scores(folder).nearest_normals is None
     assert len(find_witnesses(folder).paths) == len(load_scores(folder).train)
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from toys import CPU, toy_features
 
+from adlib.config.methods import CozadZeroParams
 from adlib.config.params import Params
 from adlib.data.rows import FeatureView
 from adlib.learning.methods.contract import AuxiliaryImages
@@ -29,7 +30,7 @@ def fitted(params: Params, **zero: object) -> ZeroShotDetector:
     chosen = params.methods.cozad_zero.model_copy(update=zero)
     cozad = params.methods.cozad.model_copy(update={"epochs": 2})
     methods = params.methods.model_copy(update={"cozad_zero": chosen, "cozad": cozad})
-    settings = params.model_copy(update={"methods": methods}).cozad_zero
+    settings = params.model_copy(update={"methods": methods}).settings("cozad-zero")
     images = {
         name: AuxiliaryImages(view(8, seed), np.zeros(8, dtype=bool), None)
         for seed, name in enumerate(("cloth", "stone", "wood"))
@@ -101,8 +102,14 @@ def test_bank_is_searched_in_parts_alike(monkeypatch: pytest.MonkeyPatch):
     torch.testing.assert_close(mutual_scores(patches, bank, 0.5), whole)
 
 
+def transductive(params: Params, **changes: float) -> CozadZeroParams:
+    """The block of the method with another bank or share."""
+    block = params.methods.cozad_zero
+    return block.model_copy(update={"transductive": block.transductive.model_copy(update=changes)})
+
+
 def test_no_image_is_a_witness_for_itself(toy_params: Params):
-    params = toy_params.methods.cozad_zero.transductive.model_copy(update={"bank": 64, "share": 0.1})
+    params = transductive(toy_params, bank=64, share=0.1)
     base, images = fitted(toy_params), view(6, seed=9)
     detector = with_test_images(base, images, params, 0, CPU)
     scores = detector.score(images.batch(np.arange(6), CPU))
@@ -117,14 +124,14 @@ def test_no_image_is_a_witness_for_itself(toy_params: Params):
 def test_what_few_others_have_scores_high(toy_params: Params):
     features = toy_features(12, 3, seed=9)
     images = features.select(features.info.ids)
-    params = toy_params.methods.cozad_zero.transductive
+    params = transductive(toy_params)
     detector = with_test_images(fitted(toy_params), images, params, 0, CPU)
     scores = detector.score(images.batch(np.arange(15), CPU)).image
     assert scores[12:].min() > scores[:12].max()
 
 
 def test_bank_is_a_random_part_of_each_image(toy_params: Params):
-    params = toy_params.methods.cozad_zero.transductive.model_copy(update={"bank": 5})
+    params = transductive(toy_params, bank=5)
     base, images = fitted(toy_params), view(3)
     banks = [with_test_images(base, images, params, seed, CPU).bank for seed in (0, 0, 1)]
     assert banks[0].shape == (3, 5, 8)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
+from toys import ROOT
 
 from benchmarks.cuda import PARTS, check
 from benchmarks.cuda_parts.clock import counted_waits, seconds_of
@@ -215,7 +215,7 @@ def test_the_first_step_is_watched():
 def test_waits_are_counted_by_the_projects_line(monkeypatch: pytest.MonkeyPatch):
     import warnings
 
-    from adlib.methods.patchcore import greedy_coreset
+    from adlib.learning.methods.patchcore import greedy_coreset
 
     argmax = torch.Tensor.argmax
 
@@ -228,7 +228,7 @@ def test_waits_are_counted_by_the_projects_line(monkeypatch: pytest.MonkeyPatch)
         greedy_coreset(torch.randn(9, 2), 4)
         warnings.warn("something else", stacklevel=1)
     ((line, count),) = waits.items()
-    assert line.startswith("adlib/methods/patchcore.py:")
+    assert line.startswith("adlib/learning/methods/patchcore.py:")
     assert count == 4
 
 

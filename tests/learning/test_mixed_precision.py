@@ -1,16 +1,17 @@
 """What must keep its precision under autocast, and what must not wait for the device.
 
-On a CPU `adlib.device.mixed_precision` does nothing, so autocast to bfloat16 is switched on by hand; a tensor
+On a CPU `mixed_precision` does nothing, so autocast to bfloat16 is switched on by hand; a tensor
 on the meta device has no value, so that whatever waits for one raises.
 """
 
 import torch
-from adlib.heads.memory import MemoryBank
-from adlib.heads.simplenet import SimpleNet, patch_losses
-from adlib.methods.af_tokens import PatchHead
-from adlib.methods.patchcore import greedy_coreset
-from adlib.methods.token_detector import TokenDetector
 from torch import Tensor, nn
+
+from adlib.learning.heads.memory import MemoryBank
+from adlib.learning.heads.simplenet import SimpleNet, patch_losses
+from adlib.learning.methods.afclip.detector import TokenDetector
+from adlib.learning.methods.afclip.tokens import PatchHead
+from adlib.learning.methods.patchcore import greedy_coreset
 
 
 def half() -> torch.autocast:
