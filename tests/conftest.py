@@ -10,13 +10,14 @@ from toys import ROOT
 from adlib.config.params import Params, load_params
 
 
-@pytest.fixture
+# Parameters are frozen, so that all tests may have the same.
+@pytest.fixture(scope="session")
 def params() -> Params:
     """The committed params.yaml."""
     return load_params(ROOT / "params.yaml")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def toy_params(params: Params) -> Params:
     """Settings under which the learned heads fit `toy_features` within a second."""
     head = params.methods.simplenet.model_copy(

@@ -1,9 +1,16 @@
 """params.yaml under `dvc exp run -S`: an override changes its own lines, and the next one works.
 
+<<<<<<< HEAD
+DVC reads the file with its comments, replaces *every* list by a new one and writes it back. What hung on the
+old list is lost (comments on its entries, a comment or an empty line after it), and once a list is empty, a
+comment on the line of its key takes a line break away further down, after which no YAML reader takes it.
+So there must be none of these.
+=======
 DVC reads the file with its comments, replaces *every* list by a new one and writes it back. What belonged to
 the old list is lost: comments on its entries, a comment or an empty line after it. A comment on the line of
 its key is worse: once the list is emptied, a line break further down goes missing, and the file is no YAML
 any more. So there must be none of these.
+>>>>>>> main
 """
 
 import difflib

@@ -1,5 +1,6 @@
 """params.yaml: what is accepted, and that every refusal names the key, what is allowed and what was found."""
 
+import copy
 import datetime
 import math
 import re
@@ -13,7 +14,7 @@ from ruamel.yaml import YAML
 from toys import ROOT
 
 from adlib.base.yaml import ParamsError
-from adlib.config.params import Params, load_params
+from adlib.config.params import Params, checked_params, load_params
 from adlib.config.variants import split_variant
 
 Edit = Callable[..., Params]
@@ -45,23 +46,40 @@ NUMBERS = [
 ]
 
 
+def changed(changes: dict[str, Any] | None = None, without: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The values of the committed file with changes."""
+    raw = copy.deepcopy(COMMITTED)
+    for key, value in (changes or {}).items():
+        *block, name = key.split(".")
+        at(raw, tuple(block))[name] = value
+    for key in without:
+        *block, name = key.split(".")
+        del at(raw, tuple(block))[name]
+    return raw
+
+
 @pytest.fixture
-def edited(tmp_path: Path) -> Edit:
+def edited() -> Edit:
     """The committed parameters with changes: `edited({"noise.levels": [0]})`, `edited(without=["kappa"])`."""
+    return lambda *args, **kwargs: checked_params(changed(*args, **kwargs), "params.yaml")
 
-    def edit(changes: dict[str, Any] | None = None, without: tuple[str, ...] = ()) -> Params:
-        raw = YAML(typ="safe", pure=True).load(ROOT / "params.yaml")
-        for key, value in (changes or {}).items():
-            *block, name = key.split(".")
-            at(raw, tuple(block))[name] = value
-        for key in without:
-            *block, name = key.split(".")
-            del at(raw, tuple(block))[name]
-        with (tmp_path / "params.yaml").open("w") as file:
-            YAML(typ="safe", pure=True).dump(raw, file)
-        return load_params(tmp_path / "params.yaml")
 
-    return edit
+CHANGES = [{}, {"kappa": 2, "noise.levels": [0, 0.1]}, {"kappa": "1"}, {"seeds": [math.nan]}, {"clip": 3}]
+
+
+@pytest.mark.parametrize("changes", [*CHANGES, {"kappa": datetime.date(2021, 1, 2), "keep_aspect": "yes"}])
+def test_a_file_is_checked_as_its_values_are(tmp_path: Path, edited: Edit, changes: dict[str, Any]):
+    path = tmp_path / "params.yaml"
+    with path.open("w") as file:
+        YAML(typ="safe", pure=True).dump(changed(changes), file)
+
+    def found(check: Callable[[], Params]) -> Params | str:
+        try:
+            return check()
+        except ParamsError as error:
+            return str(error).replace(str(path), "params.yaml")
+
+    assert found(lambda: load_params(path)) == found(lambda: edited(changes))
 
 
 def test_the_committed_file_is_valid():
