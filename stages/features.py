@@ -22,7 +22,7 @@ def main(category: str, *arguments: str) -> None:
     params, workspace = load_params(), Workspace()
     if arguments[-1:] == ("auxiliary",):
         workspace, arguments = workspace.auxiliary, arguments[:-1]
-    kind, method = (*arguments, "patches", "")[:2] if arguments else ("patches", "")
+    kind, method = arguments or ("patches", "")
     fetched, device = workspace.fetched(category), resolve_device(params.device)
     samples, root = read_manifest(fetched.manifest), read_source(fetched.source).folder
     frame = {"keep_aspect": params.keep_aspect, "device": device}

@@ -52,7 +52,7 @@ class Features:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """`(S, N, D)`: images, patches an image, width."""
+        """`(S, N, D)`: images, patches per image, width."""
         _, N, D = self._rows.shape
         return len(self.info.ids), N, D
 
@@ -109,7 +109,7 @@ class FeatureView:
 
     @property
     def patches(self) -> int:
-        """N, patches an image."""
+        """N, patches per image."""
         return self.rows.shape[1]
 
     @property

@@ -1,4 +1,4 @@
-"""Rows of features, one an image, through the store: what all kinds of features share.
+"""Rows of features, one per image, through the store: what all kinds of features share.
 
 A row depends on the image's bytes and on the recipe's key: that is its name in the store. A stage's output is
 assembled from rows.

@@ -26,7 +26,7 @@ from adlib.embedding.recipe import Recipe, StreamedRows, filled, half_precision,
 
 
 def open_clip_tower(params: ClipParams, device: torch.device) -> Clip:
-    """The CLIP model of params.yaml, loaded once a process.
+    """The CLIP model of params.yaml, loaded once per process.
 
     Raises:
         UserError: `weights` is not set; else as `load_clip`.

@@ -50,7 +50,7 @@ def write_maps(
         samples: the manifest by id.
         root: the folder that its paths are relative to.
         fits: what `train` wrote.
-        out: folder to write; a subfolder a fit, see `adlib.fits.files.with_maps`.
+        out: folder to write; one subfolder per fit, see `adlib.fits.files.with_maps`.
     """
     with atomic_directory(out) as temporary:
         if not params.gradient_maps.rotations:

@@ -119,7 +119,7 @@ class AuxiliaryJob:
 
 
 def train_auxiliary(params: Params, method: str, workspace: Workspace, out: Path, timing: Path) -> None:
-    """Fit a method on the auxiliary set, once a seed.
+    """Fit a method on the auxiliary set, once per seed.
 
     Args:
         params: the whole of params.yaml.

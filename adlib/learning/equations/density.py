@@ -76,7 +76,7 @@ def isolation(patches: Tensor, bank: Tensor, neighbours: int) -> Tensor:
         ValueError: fewer than three images, or shapes that do not belong together.
 
     Example:
-        Patches at 0, 1, 2 and 10, one an image: the last is 8 from its neighbour, whose own distance is 1.
+        Patches at 0, 1, 2 and 10, one per image: the last is 8 from its neighbour, whose own distance is 1.
 
         >>> patches = torch.tensor([0.0, 1.0, 2.0, 10.0])[:, None, None]
         >>> isolation(patches, bank=patches, neighbours=1).flatten()

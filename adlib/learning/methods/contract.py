@@ -44,7 +44,7 @@ class Fit:
             None for methods that trust all.
         train_scores: `(S,)` the confidence scores behind the weights.
         suspicion: `(S,)`, how suspect each training image is; higher is more so.
-        log: one dict an epoch, for the report.
+        log: one dict per epoch, for the report.
         confidence: how to weigh an image that did not train; None for methods that trust all.
     """
 
