@@ -110,7 +110,7 @@ def run(project: Path, *command: str) -> str:
 
 def test_every_marked_block_is_read():
     marks = re.findall(r"^<!-- (?:new|after|before): ", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
-    assert len(blocks()) == len(marks) == 7 + 1
+    assert len(blocks()) == len(marks) == 7
 
 
 def test_it_fits_scores_and_comes_back_from_its_tensors(project: Path):

@@ -68,7 +68,7 @@ def test_settings_by_eye(params: Params):
     assert (
         find_ablation("cozad-table4")
         .params(params, "cozad", "Hard CL (remove samples)")
-        .cozad.cozad.hard_filtering
+        .methods.cozad.hard_filtering
     )
     assert find_ablation("cozad-table5").params(params, "cozad", "kappa = 0.5").kappa == 0.5
 
@@ -226,9 +226,10 @@ def test_cozads_published_protocol_is_a_named_setting(params: Params):
     changed = override(params, named_setting("paper-cozad"))
     assert changed.methods.names == ("cozad-zero",)
     assert (changed.auxiliary.name, len(changed.auxiliary.categories)) == ("visa", 12)
-    assert changed.cozad_zero.cozad.epochs == 40
-    assert changed.cozad_zero.head.sigma == 0.015
-    assert not changed.cozad_zero.cozad.prior.enabled
+    settings = changed.settings("cozad-zero")
+    assert settings.cozad.epochs == 40
+    assert settings.head.sigma == 0.015
+    assert not settings.cozad.prior.enabled
 
 
 def test_an_unknown_setting_lists_the_known():

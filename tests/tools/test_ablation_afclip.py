@@ -62,7 +62,7 @@ def test_every_setting_is_valid_and_is_a_row_of_the_paper(name: str, params: Par
         chosen = ablation.params(with_weights, method, setting)
         settings = chosen.settings(method).model_dump_json()
         seen.append((method, settings, chosen.clip if method == "afclip" else chosen.backbone))
-        assert chosen.methods.shots(method) == (0,)
+        assert chosen.methods.block(method).shots == (0,)
     assert len({repr(one) for one in seen}) == len(seen)
     rows = [setting for method, setting in ablation.rows(with_weights) if method == "afclip"]
     assert rows == list(ablation.settings)

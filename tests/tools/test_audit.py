@@ -36,9 +36,9 @@ def test_parts_that_are_apart():
     ("leak", "message"),
     [
         ({"train": ("n1", "t1")}, r"1 images are in both test and training .*: t1.png; rerun from the fetch"),
-        ({"calibration": ("t1",)}, "in both test and calibration: t1.png"),
-        ({"calibration": ("n2", "c1")}, "in both training and calibration: n2.png"),
-        ({"train": ("t1",), "overlap": True}, "in both test and training: t1.png"),
+        ({"calibration": ("t1",)}, r"in both test and calibration .*: t1.png"),
+        ({"calibration": ("n2", "c1")}, r"in both training and calibration .*: n2.png"),
+        ({"train": ("t1",), "overlap": True}, r"in both test and training .*: t1.png"),
     ],
 )
 def test_an_image_in_two_parts(leak: dict, message: str):

@@ -39,7 +39,7 @@ def spreads(values: Tensor) -> Tensor:
     """How many interquartile ranges values `(S,)` lie above their median; zeros where there is no range.
 
     What density knew before training and what the detector knows after it find different dirt; in this unit
-    their sum ranks training images better than either (docs/experiments.md).
+    their sum ranks training images better than either (docs/lab/triage.md).
     """
     lower, median, upper = torch.quantile(values, torch.tensor([0.25, 0.5, 0.75]))
     spread = upper - lower

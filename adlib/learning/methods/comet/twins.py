@@ -2,7 +2,7 @@
 
 Not in the papers. Noise on features (CoMet eq. 14) leaves directions that a real defect takes untouched; a
 painted defect moves a patch as the backbone would move it. Only patches that paint moved far count: the
-others still look normal, and calling them anomalous costs more than it brings (docs/experiments.md).
+others still look normal, and calling them anomalous costs more than it brings (docs/lab/painted.md).
 """
 
 from dataclasses import dataclass
