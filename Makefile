@@ -24,7 +24,7 @@ quick: $(INSTALLED)  ## lint, types and the tests that need no pipeline, side by
 	$(MAKE) --jobs 2 --output-sync check quick-tests
 
 quick-tests: $(INSTALLED)
-	$(RUN) pytest -n 2 --dist loadfile -m "not pipeline and not slow"
+	$(RUN) pytest -n 2 --dist loadfile -m "not pipeline and not slow" --hypothesis-profile quick
 
 check: $(INSTALLED)  ## lint, types and which way imports go
 	$(RUN) ruff check .

@@ -51,6 +51,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 # A busy machine is no failure.
 hypothesis.settings.register_profile("adlib", deadline=None)
+hypothesis.settings.register_profile("quick", deadline=None, max_examples=20)  # `make quick`
 hypothesis.settings.load_profile("adlib")
 
 # Tiny tensors: a second thread costs more than it brings, above all on a busy machine.
