@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 RUN := PATH="$(abspath $(BIN)):$$PATH"
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help repro test quick check format bench clean
+.PHONY: help repro test quick quick-tests check format bench clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -19,8 +19,12 @@ repro: $(INSTALLED)  ## run the pipeline and build report/index.html
 test: check  ## lint, types and every test
 	$(RUN) pytest -n 2 --dist loadfile
 
-quick: check  ## lint, types and the tests that need no pipeline
-	$(RUN) pytest -n 2 --dist loadfile -m "not pipeline"
+# Types are checked beside the tests.
+quick: $(INSTALLED)  ## lint, types and the tests that need no pipeline, side by side
+	$(MAKE) --jobs 2 --output-sync check quick-tests
+
+quick-tests: $(INSTALLED)
+	$(RUN) pytest -n 2 --dist loadfile -m "not pipeline and not slow" --hypothesis-profile quick
 
 check: $(INSTALLED)  ## lint, types and which way imports go
 	$(RUN) ruff check .

@@ -27,12 +27,12 @@ def toy_params(params: Params) -> Params:
     distances = params.methods.comet_sn.distances.model_copy(update={"steps": 60})
     comet = params.methods.comet_sn.model_copy(update={"epochs": 30, "distances": distances})
     few = params.methods.cozad.contrastive.model_copy(update={"max_embeddings": 64})
-    cozad = params.methods.cozad.model_copy(update={"epochs": 30, "contrastive": few})
+    cozad = params.methods.cozad.model_copy(update={"epochs": 15, "contrastive": few})
     tokens = params.methods.af_tokens.model_copy(update={"epochs": 15, "lr": 1e-3, "heads": 2, "head_dim": 8})
     flow = params.methods.differnet.model_copy(
         update={"blocks": 2, "hidden": 32, "epochs": 30, "lr": 3e-3, "views_per_image": 8}
     )
-    comet_nf = params.methods.comet_nf.model_copy(update={"epochs": 30})
+    comet_nf = params.methods.comet_nf.model_copy(update={"epochs": 15})
     methods = params.methods.model_copy(
         update={
             "simplenet": head, "patchcore": bank, "comet_sn": comet, "cozad": cozad, "af_tokens": tokens,
@@ -51,6 +51,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 # A busy machine is no failure.
 hypothesis.settings.register_profile("adlib", deadline=None)
+hypothesis.settings.register_profile("quick", deadline=None, max_examples=20)  # `make quick`
 hypothesis.settings.load_profile("adlib")
 
 # Tiny tensors: a second thread costs more than it brings, above all on a busy machine.

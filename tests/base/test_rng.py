@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from adlib.base.rng import numpy_stream, shuffled, stream_seed, torch_stream
@@ -16,7 +16,6 @@ def test_known_seed():
     assert stream_seed(0, "a", "b") == 0x5511D52497281403
 
 
-@settings(deadline=None)
 @given(seeds, names)
 def test_a_stream_is_a_function_of_seed_and_name(seed: int, name: list[str]):
     assert 0 <= stream_seed(seed, *name) < 2**63
@@ -26,7 +25,6 @@ def test_a_stream_is_a_function_of_seed_and_name(seed: int, name: list[str]):
     torch.testing.assert_close(a, b, rtol=0, atol=0)
 
 
-@settings(deadline=None)
 @given(seeds, names, seeds, names)
 def test_other_streams_are_other_streams(seed: int, name: list[str], other: int, other_name: list[str]):
     same = (seed, name) == (other, other_name)

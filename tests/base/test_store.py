@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from adlib.base.store import content_key, entry_path, store_root, stored_folder
@@ -42,7 +42,6 @@ def new(folder: Path) -> Path:
     return folder
 
 
-@settings(deadline=None)
 @given(
     st.dictionaries(st.text(), st.integers() | st.text() | st.lists(st.floats(allow_nan=False)), min_size=1)
 )

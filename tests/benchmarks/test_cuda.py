@@ -47,6 +47,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_every_part_runs_small(small: Path):
     results = json.loads((small / "results.json").read_text())["parts"]
     assert [result["part"] for result in results] == [part.name for part in PARTS]
@@ -59,6 +60,7 @@ def test_every_part_runs_small(small: Path):
     assert "### equal-methods" in (small / "table.md").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="says what is said without a GPU")
 def test_without_a_gpu_nothing_of_it_is_ok(small: Path):
     results = json.loads((small / "results.json").read_text())["parts"]
@@ -70,6 +72,7 @@ def test_without_a_gpu_nothing_of_it_is_ok(small: Path):
     assert (small / "table.md").read_text().startswith("**not measured on a GPU yet**\n")
 
 
+@pytest.mark.slow
 def test_the_stand_ins_are_other_runs(small: Path):
     """A comparison of a run with itself would find nothing."""
     rows = json.loads((small / "equal-methods.json").read_text())["rows"]

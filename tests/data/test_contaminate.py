@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from adlib.data.contaminate import added_anomalies, contaminate, draw_reserve
@@ -64,7 +64,6 @@ def test_by_hand():
     assert len(splits.test) == 5 + 18, "0.4 of 30 anomalies are the reserve"
 
 
-@settings(deadline=None)
 @given(sizes, defects, reserves, st.booleans(), st.lists(st.floats(0, 1), min_size=1, max_size=4), seeds)
 def test_training_sets(
     normals: int, anomalies: dict[str, int], reserve: float, overlap: bool, shares: list[float], seed: int
@@ -92,7 +91,6 @@ def test_training_sets(
                 assert set(lower.ids) <= set(higher.ids), "levels are nested"
 
 
-@settings(deadline=None)
 @given(sizes, defects, reserves, seeds, seeds)
 def test_the_test_set_never_moves(
     normals: int, anomalies: dict[str, int], reserve: float, seed: int, split_seed: int
@@ -112,7 +110,6 @@ def test_the_test_set_never_moves(
     assert not clean.overlap
 
 
-@settings(deadline=None)
 @given(defects, reserves, seeds)
 def test_the_reserve_is_stratified(anomalies: dict[str, int], reserve: float, seed: int):
     _, labels = dataset(0, anomalies, tested=0)
@@ -151,7 +148,6 @@ def test_an_added_level_or_seed_changes_no_other_set():
     assert few.training_sets[0] in many.training_sets
 
 
-@settings(deadline=None)
 @given(sizes, defects, reserves, st.floats(0.01, 0.99))
 def test_the_largest_possible_level_works(
     normals: int, anomalies: dict[str, int], reserve: float, level: float

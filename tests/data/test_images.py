@@ -191,7 +191,7 @@ def test_missing_files_and_folders_are_refused(tmp_path):
 
 
 @given(data=st.data(), kind=st.sampled_from(["PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM"]))
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_damage_never_raises_anything_else(tmp_path, data, kind):
     content = bytearray(encoded(kind))
     for _ in range(data.draw(st.integers(1, 6))):

@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from mvtec_tree import write_image, write_mask, write_tree
 from PIL import Image
@@ -140,7 +140,6 @@ def identified(*, unsplit: bool, train: int, normal: int, anomalous: int) -> lis
     return [(hashlib.sha256(record.path.encode()).hexdigest(), record) for record in records]
 
 
-@settings(deadline=None)
 @given(st.booleans(), *[st.integers(1, 12)] * 6, st.randoms(use_true_random=False))
 def test_draws_do_not_depend_on_the_order_of_files(
     unsplit: bool, train: int, normal: int, anomalous: int, a: int, b: int, c: int, shuffle: random.Random
@@ -190,7 +189,6 @@ def test_a_set_without_a_split_gets_one(unsplit: Path):
     assert train_ids(0) != train_ids(0, "mono")
 
 
-@settings(deadline=None)
 @given(st.booleans(), *[st.integers(1, 60)] * 3, st.integers(0, 40))
 def test_calibration_images(unsplit: bool, train: int, normal: int, limit: int, wanted: int):
     """No published split: at most half of what training leaves. Published: test images stay test images."""

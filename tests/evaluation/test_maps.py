@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 from torch.nn import functional as F
@@ -19,7 +19,6 @@ def reference(scores: np.ndarray, grid: tuple[int, int], size: int, sigma: float
     return np.stack([gaussian_filter(m, sigma, mode="reflect") if sigma else m for m in maps])
 
 
-@settings(deadline=None)
 @given(cells, cells, st.integers(1, 40), st.sampled_from([0.0, 0.7, 4.0]), st.integers(0, 9))
 def test_equals_interpolation_and_gaussian(rows: int, columns: int, size: int, sigma: float, seed: int):
     scores = np.random.default_rng(seed).normal(size=(2, rows * columns))
@@ -38,7 +37,6 @@ def test_usual_size():
     assert SMOOTHING == 4.0
 
 
-@settings(deadline=None)
 @given(cells, cells, st.floats(-1e3, 1e3, width=32), st.sampled_from([0.0, 4.0]))
 def test_a_constant_map_stays_constant(rows: int, columns: int, value: float, sigma: float):
     maps = pixel_maps(np.full((1, rows * columns), value), (rows, columns), 16, sigma)

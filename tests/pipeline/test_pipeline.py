@@ -13,7 +13,8 @@ import pytest
 from pipeline_clone import CATEGORY, Clone, executed
 from ssh_server import ssh_server
 
-pytestmark = pytest.mark.pipeline
+# A whole run may take minutes where others use the machine too.
+pytestmark = [pytest.mark.pipeline, pytest.mark.timeout(1500)]
 
 METRICS = {
     *("image_auroc", "image_ap", "image_f1max", "image_fpr95"),

@@ -1,5 +1,6 @@
 """AF-CLIP's ablations: rows of the paper as settings, run on drawn samples with and without a tiny CLIP."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from toys import CPU, ROOT
 from adlib.config.params import Params
 from adlib.config.workspace import Workspace
 from adlib.data.contaminate import contaminate
+from adlib.data.manifest import read_manifest
 from adlib.data.splits import write_splits
 from adlib.embedding.tokens import build_tokens
 from adlib.tools.ablation import Ablation, find_ablation, override, run_ablation
@@ -24,15 +26,23 @@ QUICK = {
 }
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def small(params: Params) -> Params:
     return override(params, {**SMALL, **QUICK, "noise.levels": [0.0]})
 
 
-@pytest.fixture
-def prepared(small: Params, tmp_path: Path, store: Path) -> Path:
+@pytest.fixture(scope="module")
+def prepared(small: Params, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The outputs of a pipeline that has not trained anything yet."""
-    outputs = tmp_path / "outputs"
+    base = tmp_path_factory.mktemp("ablation")
+    outputs = base / "outputs"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ADLIB_CACHE", str(base / "store"))
+        _prepare(small, outputs)
+        yield outputs
+
+
+def _prepare(small: Params, outputs: Path) -> None:
     embedded(small, small.auxiliary, AUXILIARY, outputs / "auxiliary")
     fetched = embedded(small, small.dataset, CATEGORY, outputs)
     labels = {label.id: label for label in fetched.labels}
@@ -40,7 +50,6 @@ def prepared(small: Params, tmp_path: Path, store: Path) -> Path:
         fetched.samples, labels, levels=[0.0], seeds=[0], reserve=0.4, overlap=False, split_seed=0
     )
     write_splits(outputs / "contaminate" / f"{CATEGORY}.json", splits)
-    return outputs
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -105,9 +114,9 @@ def test_the_rows_of_clip_run_with_weights(small: Params, prepared: Path, tmp_pa
     chosen = override(chosen, {"methods.afclip.prompt_length": 4})
     for dataset, base in ((chosen.dataset, prepared), (chosen.auxiliary, prepared / "auxiliary")):
         (category,) = dataset.categories
-        fetched = embedded(chosen, dataset, category, tmp_path / f"again-{category}").samples
+        samples = read_manifest(base / "fetch" / category / "manifest.csv")
         folder = base / "clip" / category / "afclip"
-        build_tokens(folder, fetched, ROOT / "samples", chosen.clip, keep_aspect=False, device=CPU)
+        build_tokens(folder, samples, ROOT / "samples", chosen.clip, keep_aspect=False, device=CPU)
     ablation = with_blocks(find_ablation("afclip-table4"), [4])
     measured = run_ablation(ablation, chosen, Workspace(prepared))
     aurocs = {one.setting: one.value for one in measured if one.metric == "image_auroc"}

@@ -1,5 +1,7 @@
 """`adlib doctor`: every finding, good and bad, and what it tells the user to do."""
 
+import copy
+import json
 import shutil
 import subprocess
 import sys
@@ -21,6 +23,7 @@ from adlib.tools import doctor
 from adlib.tools.doctor import Finding, check_all
 
 Project = Callable[..., Path]
+COMMITTED = YAML(typ="safe", pure=True).load(ROOT / "params.yaml")
 
 
 @pytest.fixture
@@ -34,15 +37,14 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=80 * 2**30))
 
     def write(changes: dict[str, Any] | None = None) -> Path:
-        raw = YAML(typ="safe", pure=True).load(ROOT / "params.yaml")
+        raw = copy.deepcopy(COMMITTED)
         usual = {"device": "cpu", "dataset.name": "folder", "dataset.root": "images"}
         usual |= {"dataset.categories": ["bottle"], "backbone.name": "test_efficientnet"}
         usual |= {"backbone.weights": "random", "backbone.out_indices": [1, 2]}
         for key, value in (usual | (changes or {})).items():
             *block, name = key.split(".")
             (raw[block[0]] if block else raw)[name] = value
-        with (tmp_path / "params.yaml").open("w") as file:
-            YAML(typ="safe", pure=True).dump(raw, file)
+        (tmp_path / "params.yaml").write_text(json.dumps(raw))  # which is YAML
         return tmp_path
 
     write()

@@ -43,7 +43,7 @@ def random(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     values=st.lists(st.tuples(st.floats(0.001, 0.999), st.booleans()), min_size=1, max_size=8),
     gamma=st.sampled_from([0.0, 1.0, 2.0, 4.0]),
@@ -78,7 +78,7 @@ def test_segmentation_loss_is_focal_plus_l1():
     assert segmentation_loss(p, mask).item() == pytest.approx(literal_focal(p, mask, 4.0) + l1, abs=1e-12)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(B=st.integers(1, 3), N=st.integers(1, 6), seed=st.integers(0, 99))
 def test_alignment_equals_the_sum_over_pairs(B: int, N: int, seed: int):
     tokens = [random(B, N, 3, seed=seed), random(B, N, 5, seed=seed + 100)]

@@ -117,7 +117,7 @@ def test_backward_recomputes_the_similarities():
     assert max(saved) <= 64 * 4
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(2, 12), st.integers(0, 4), st.sampled_from([0.07, 1.0]), st.integers(0, 99))
 def test_order_of_the_embeddings_does_not_matter(B: int, k: int, tau: float, seed: int):
     x, x_aug = embeddings(B, 4, seed)
@@ -127,7 +127,7 @@ def test_order_of_the_embeddings_does_not_matter(B: int, k: int, tau: float, see
     torch.testing.assert_close(permuted, nn_contrastive_loss(x, x_aug, k, tau, chunk_size=5)[order])
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(2, 12), st.floats(1e-3, 1e3), st.integers(0, 99))
 def test_lengths_do_not_matter_and_neighbours_lower_the_loss(B: int, scale: float, seed: int):
     x, x_aug = embeddings(B, 4, seed)

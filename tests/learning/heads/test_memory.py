@@ -4,7 +4,7 @@ from typing import Literal
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from adlib.learning.heads import memory
@@ -45,7 +45,6 @@ def test_equals_brute_force(metric: Metric, k: int):
     assert (distances.diff(dim=1) >= 0).all()
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from(METRICS), st.integers(1, 8), st.integers(1, 8), st.integers(1, 5),
     st.sampled_from([1e-3, 1.0, 1e3]), st.integers(0, 99), st.data(),

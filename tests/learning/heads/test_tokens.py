@@ -29,7 +29,7 @@ def literal(tokens: Tensor, window: int, sigma: float) -> Tensor:
     return out
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(side=st.integers(1, 6), window=st.sampled_from([1, 3, 5, 9]), sigma=st.sampled_from([0.5, 4.0, 50.0]))
 def test_equals_the_literal_sum(side: int, window: int, sigma: float):
     tokens = torch.randn(
