@@ -98,7 +98,7 @@ def _charts(results: Results, k: int) -> Charts:
                 for m, method in enumerate(results.methods)
             ]
             name, title = f"chart-{k}-{len(drawn)}", f"{category}: {metric} over training noise"
-            drawn.append((category, Markup(svg.line_chart(name, title, results.levels, lines, ticks))))
+            drawn.append((category, svg.line_chart(name, title, results.levels, lines, ticks)))
     return Charts(metric, drawn)
 
 
