@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -49,20 +50,10 @@ def count_rows(results: Results, images: Images, splits: Mapping[str, Splits]) -
     return rows
 
 
-@dataclass(frozen=True)
-class Total:
-    """Images of all categories as text; `train` is a range if it depends on the noise level."""
-
-    train: str
-    test_normal: int
-    test_anomalous: int
-
-
-def total(counts: Sequence[Counts]) -> Total:
-    """Sum the counts over the categories."""
+def training_sizes(counts: Sequence[Counts]) -> str:
+    """Training images of all categories together: a range if it depends on the noise level."""
     train = [sum(numbers) for numbers in zip(*(row.train for row in counts), strict=True)]
-    text = str(min(train)) if min(train) == max(train) else f"{min(train)} to {max(train)}"
-    return Total(text, sum(row.test_normal for row in counts), sum(row.test_anomalous for row in counts))
+    return str(min(train)) if min(train) == max(train) else f"{min(train)} to {max(train)}"
 
 
 @dataclass(frozen=True)
@@ -98,26 +89,14 @@ def paired_rows(results: Results, images: Images) -> list[Paired]:
     return rows
 
 
-@dataclass(frozen=True)
-class Weights:
-    """A row of the table on weights."""
-
-    category: str
-    method: str
-    noise: float
-    summary: WeightSummary
-
-
-def weight_rows(results: Results, images: Images) -> list[Weights]:
-    """How weights treat injected anomalies, for every method that gives weights and every dirty level."""
+def weight_rows(results: Results, images: Images) -> list[tuple[str, str, float, WeightSummary]]:
+    """How weights treat injected anomalies: category, method that gives weights, dirty level, summary."""
     rows = []
-    for category in results.categories:
-        for method in results.methods:
-            for level in sorted(results.levels):
-                fits = [images[category, method][noise_key(level), seed] for seed in results.seeds]
-                summary = summarise_weights(fits)
-                if summary is not None:
-                    rows.append(Weights(category, method, level, summary))
+    for category, method, level in product(results.categories, results.methods, sorted(results.levels)):
+        fits = [images[category, method][noise_key(level), seed] for seed in results.seeds]
+        summary = summarise_weights(fits)
+        if summary is not None:
+            rows.append((category, method, level, summary))
     return rows
 
 
