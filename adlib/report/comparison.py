@@ -75,6 +75,7 @@ def charts(results: Results) -> dict[str, list[tuple[str, Markup]]]:
 
 
 def _charts(results: Results, k: int) -> list[tuple[str, Markup]]:
+    metric = METRIC_NAMES[results.metrics[k]]
     present = sum(not np.isnan(results.values[c, ..., k]).all() for c in range(len(results.categories)))
     parts = [replace(results.over_categories(), categories=(f"Mean over {present} categories",)), results]
     parts = parts if present > 1 else [results]
@@ -89,11 +90,8 @@ def _charts(results: Results, k: int) -> list[tuple[str, Markup]]:
                 svg.Series(method, m, mean[c, m].tolist(), None if spread is None else spread[c, m].tolist())
                 for m, method in enumerate(results.methods)
             ]
-            name, title = (
-                f"chart-{k}-{len(drawn)}",
-                f"{category}: {METRIC_NAMES[results.metrics[k]]} over training noise",
-            )
-            drawn.append((category, svg.line_chart(f"chart-{k}-{len(drawn)}", title, results.levels, lines, ticks)))
+            name, title = f"chart-{k}-{len(drawn)}", f"{category}: {metric} over training noise"
+            drawn.append((category, svg.line_chart(name, title, results.levels, lines, ticks)))
     return drawn
 
 

@@ -5,7 +5,6 @@ A fit's folder holds no training image, so this reads the workspace's manifest a
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,37 +30,6 @@ from adlib.learning.methods.witnesses import NEAREST, WORST, patch_distances
 MOST = 20  # patches of an image
 
 
-@dataclass(frozen=True)
-class Patch:
-    """An anomalous patch: its box in pixels of the image (left, top, right, bottom) and its neighbours.
-
-    `nearest` holds path and distance of the training images with the most similar patches, the nearest first.
-    """
-
-    box: tuple[int, int, int, int]
-    score: float
-    nearest: list[tuple[str, float]]
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What is known about an image.
-
-    Attributes:
-        path: as it was given.
-        score: higher is more anomalous.
-        decision: `anomalous` or `normal`; None without a threshold.
-        confidence: CoMet eq. 1 for its score, in (0, 1]; None for methods that doubt no image.
-        patches: the anomalous ones, the worst first.
-    """
-
-    path: str
-    score: float
-    decision: str | None
-    confidence: float | None
-    patches: list[Patch]
-
-
 class Witnesses(NamedTuple):
     """Trusted normal images: their features, and their paths in the same order."""
 
@@ -80,6 +48,13 @@ def evidence(images: Iterable[str], folder: Path, *, device: str = "auto") -> li
         folder: `outputs/fits/<category>/<method>/<run>` of this workspace.
         device: as in params.yaml.
 
+    Returns:
+        For each image its `path` as given; its `score`, higher is more anomalous; the `decision`, `anomalous`
+        or `normal`, None without a threshold; its `confidence`, CoMet eq. 1 for its score, in (0, 1], None
+        for methods that doubt no image; and its anomalous `patches`, the worst first: `box` in pixels of the
+        image (left, top, right, bottom), `score`, and in `nearest` path and distance of the training images
+        with the most similar patches, the nearest first.
+
     Raises:
         UserError: no such model, or its training images are not in the workspace as they were.
         ImageError: a file is no image.
@@ -89,7 +64,7 @@ def evidence(images: Iterable[str], folder: Path, *, device: str = "auto") -> li
     rule = read_json(folder / INFO)["confidence"]
     confidence = None if rule is None else ImageConfidence(**rule)
     scale = feature_statistics(witnesses.features, model.device)
-    return [asdict(_examine(path, model, confidence, witnesses, scale)) for path in images]
+    return [_examine(path, model, confidence, witnesses, scale) for path in images]
 
 
 def _examine(
@@ -98,7 +73,7 @@ def _examine(
     confidence: ImageConfidence | None,
     witnesses: Witnesses,
     scale: tuple[Tensor, Tensor],
-) -> Evidence:
+) -> dict[str, Any]:
     device, rgb = model.device, read_rgb(path)
     rows = model.embed(model.recipe.frame(rgb)[None])
     (score,), (patch,) = model.score_features(rows)
@@ -106,7 +81,7 @@ def _examine(
     weight = None
     if confidence is not None and isinstance(model.detector, NormalityDetector):
         weight = float(confidence.weight(model.detector.normality(rows)))
-    patches: list[Patch] = []
+    patches = []
     keep_aspect = model.recipe.info["embedding"]["keep_aspect"]
     if chosen:
         distance = patch_distances(rows[0, chosen][:, None], witnesses.features, scale, device)
@@ -114,14 +89,15 @@ def _examine(
         for p, ds, images in zip(chosen, values.tolist(), nearest.tolist(), strict=True):
             box = patch_box(p, model.grid, model.image_size)
             patches.append(
-                Patch(
-                    original_box(box, rgb.shape[:2], model.image_size, keep_aspect),
-                    float(patch[p]),
-                    [(witnesses.paths[i], d) for i, d in zip(images, ds, strict=True)],
-                )
+                {
+                    "box": original_box(box, rgb.shape[:2], model.image_size, keep_aspect),
+                    "score": float(patch[p]),
+                    "nearest": [(witnesses.paths[i], d) for i, d in zip(images, ds, strict=True)],
+                }
             )
     decision = model.decide(path, float(score)).decision
-    return Evidence(path, float(score), decision, weight, patches)
+    told = {"path": path, "score": float(score), "decision": decision}
+    return told | {"confidence": weight, "patches": patches}
 
 
 def anomalous_patches(patch: np.ndarray, scale: tuple[float, float] | None) -> list[int]:
