@@ -4,7 +4,6 @@ import csv
 import hashlib
 import io
 import math
-import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from adlib.base.yaml import parse_yaml
 from adlib.config.variants import variant_name
 from adlib.gate.lock import PARAMS, RESULTS, Lock, flatten
 from adlib.gate.rules import Cell
+from adlib.report.provenance import git
 from adlib.report.results import HEADER
 
 WORKSPACE = "workspace"
@@ -181,12 +181,3 @@ def _commit(name: str, root: Path) -> str:
             + ", ".join(sha[:10] for _, sha in chosen)
         )
     return chosen[0][1]
-
-
-def git(root: Path, *arguments: str) -> bytes | None:
-    """What a git command prints, or None where it fails."""
-    try:
-        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, timeout=60, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout
