@@ -13,7 +13,7 @@ from adlib.base.files import write_json
 from adlib.data.images import read_rgb, resize_rgb
 from adlib.data.manifest import Label, Sample
 from adlib.data.splits import TrainingSet
-from adlib.evaluation.maps import patch_box, pixel_maps
+from adlib.evaluation.maps import anomalous_patches, patch_box, pixel_maps
 from adlib.evaluation.pictures import draw_outline, encode, overlay, shrink, shrink_mask, stretch
 from adlib.fits.files import HEAT_SCALE, FitScores
 
@@ -151,7 +151,7 @@ def evidence(
     found: dict[str, Any] = {"patches": [], "nearest": []}
     if scores.grid is not None and scale is not None:
         patch = scores.patch[image]
-        worst = [int(p) for p in np.argsort(-patch, kind="stable")[:BOXES] if patch[p] > scale["high"]]
+        worst = anomalous_patches(patch, scale["high"], BOXES)
         found["patches"] = [
             {"box": patch_box(p, scores.grid, scores.image_size), "score": float(patch[p])} for p in worst
         ]

@@ -19,15 +19,14 @@ from adlib.data.images import picture_window, read_rgb
 from adlib.data.manifest import read_manifest
 from adlib.data.rows import FeatureView
 from adlib.embedding.opening import open_witnesses
-from adlib.evaluation.maps import patch_box
+from adlib.evaluation.gallery import BOXES
+from adlib.evaluation.maps import anomalous_patches, patch_box
 from adlib.fits.files import INFO, load_scores, seed_name
 from adlib.fits.model import Model, load_model
 from adlib.learning.methods.contract import NormalityDetector
 from adlib.learning.methods.image_confidence import ImageConfidence
 from adlib.learning.methods.statistics import feature_statistics
 from adlib.learning.methods.witnesses import NEAREST, WORST, patch_distances
-
-MOST = 20  # patches of an image
 
 
 class Witnesses(NamedTuple):
@@ -77,7 +76,8 @@ def _examine(
     device, rgb = model.device, read_rgb(path)
     rows = model.embed(model.recipe.frame(rgb)[None])
     (score,), (patch,) = model.score_features(rows)
-    chosen = anomalous_patches(patch, model.heat_scale)
+    above, most = (model.heat_scale[1], BOXES) if model.heat_scale else (-np.inf, WORST)
+    chosen = anomalous_patches(patch, above, most)
     weight = None
     if confidence is not None and isinstance(model.detector, NormalityDetector):
         weight = float(confidence.weight(model.detector.normality(rows)))
@@ -98,14 +98,6 @@ def _examine(
     decision = model.decide(path, float(score)).decision
     told = {"path": path, "score": float(score), "decision": decision}
     return told | {"confidence": weight, "patches": patches}
-
-
-def anomalous_patches(patch: np.ndarray, scale: tuple[float, float] | None) -> list[int]:
-    """At most 20 of `(N,)` patches beyond the colour scale, the worst first; the worst 5 without one."""
-    worst = np.argsort(-patch, kind="stable")
-    if scale is None:
-        return [int(p) for p in worst[:WORST]]
-    return [int(p) for p in worst[:MOST] if patch[p] > scale[1]]
 
 
 def original_box(
