@@ -6,13 +6,11 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
-from markupsafe import Markup
 
 from adlib.base.files import read_json
 from adlib.config.workspace import Workspace
 from adlib.data.splits import Splits
 from adlib.evaluation.pictures import heat_colours
-from adlib.report import chart as svg
 from adlib.report.per_image import (
     FitImages,
     FitName,
@@ -129,20 +127,7 @@ def timing_rows(results: Results, workspace: Workspace, splits: Mapping[str, Spl
     return rows
 
 
-def colour_bar(stops: int = 13) -> Markup:
-    """The colour scale of the heat maps as a small SVG."""
+def colour_bar(stops: int = 13) -> str:
+    """The colour scale of the heat maps as a CSS gradient."""
     colours = heat_colours(np.linspace(0, 1, stops))
-    gradient = [
-        svg.tag("stop", offset=f"{i / (stops - 1):.3f}", stop_color="#" + bytes(colour).hex())
-        for i, colour in enumerate(colours)
-    ]
-    return Markup(
-        svg.tag(
-            "svg",
-            svg.tag("defs", svg.tag("linearGradient", *gradient, id="inferno")),
-            svg.tag("rect", width=120, height=12, rx=2, fill="url(#inferno)"),
-            viewBox="0 0 120 12",
-            class_="bar",
-            aria_hidden="true",
-        )
-    )
+    return f"linear-gradient(90deg, {', '.join('#' + bytes(colour).hex() for colour in colours)})"

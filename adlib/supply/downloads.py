@@ -8,8 +8,9 @@ import errno
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
+from urllib.parse import unquote, urlsplit
 
 import pooch
 import requests
@@ -199,6 +200,11 @@ def download(
     raise DownloadError(
         f"{target.name} could not be downloaded:\n" + "\n".join(f"  {line}" for line in failures)
     )
+
+
+def file_name(address: str) -> str:
+    """The name of the file at a URL; "" if it names none."""
+    return PurePosixPath(unquote(urlsplit(address).path)).name
 
 
 def pinned(pins: Path) -> dict[str, str]:
