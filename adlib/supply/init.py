@@ -14,7 +14,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from adlib.base.files import atomic_path
+from adlib.base.files import write_text
 from adlib.data.manifest import GOOD, DataError
 from adlib.datasets.files import SUFFIXES
 from adlib.datasets.globs import FILE
@@ -53,8 +53,7 @@ def initialise(root: Path, category: str, *, train: float = 0.8, force: bool = F
     body |= {"masks": None, "train": train}
     text = io.StringIO()
     YAML().dump({category: body}, text)
-    with atomic_path(file) as temporary:
-        temporary.write_text(HEADER + text.getvalue(), encoding="utf-8")
+    write_text(file, HEADER + text.getvalue())
     return len(normal), len(anomalous)
 
 
