@@ -162,11 +162,4 @@ def read_info(folder: str | Path) -> FeatureInfo:
     """What a feature folder says about its rows."""
     raw = read_json(Path(folder) / INFO)
     grid = None if raw["grid"] is None else tuple(raw["grid"])
-    return FeatureInfo(
-        tuple(raw["ids"]),
-        grid,
-        raw["image_size"],
-        raw["weights_sha256"],
-        raw["key"],
-        raw.get("embedding", {}),
-    )
+    return FeatureInfo(**{**raw, "ids": tuple(raw["ids"]), "grid": grid})

@@ -1,4 +1,4 @@
-"""The datasets that params.yaml can name. A new one is a module here and a line in `DATASETS`."""
+"""The datasets that params.yaml can name. A new one is a line here, with a row of `TREES` or a module."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,23 +7,9 @@ from pathlib import Path
 
 from adlib.data.manifest import DataError, Record
 from adlib.data.source import Source
-from adlib.datasets import (
-    btad,
-    dagm,
-    elpv,
-    folder,
-    globs,
-    kolektor,
-    lesions,
-    medical,
-    mvtec_ad_2,
-    mvtec_loco,
-    real_iad,
-    rsdd,
-    textile,
-    visa,
-)
+from adlib.datasets import dagm, elpv, folder, globs, headct, kolektor, lesions, real_iad, visa
 from adlib.datasets.files import given_root, root_or_below
+from adlib.datasets.trees import TREES
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +27,16 @@ class Layout:
     records: Callable[[Path, str], list[Record]]
 
 
+def _tree(name: str, source: Callable[[str, str], Source] = given_root) -> Layout:
+    return Layout(source, TREES[name].categories, TREES[name].records)
+
+
 def _lesions(name: str, *tops: str) -> Layout:
     return Layout(root_or_below(*tops), partial(lesions.categories_of, name), lesions.records)
+
+
+def _textile_source(_root: str, version: str) -> Source:
+    return Source("data/textile_images", f"conformal-clip-data=={version}", "conformal_clip_data")
 
 
 _MASKED_FOLDER = Layout(given_root, folder.categories, folder.records_with_masks)
@@ -50,7 +44,7 @@ _FOLDER = Layout(given_root, folder.categories, folder.records)
 
 DATASETS = {
     "elpv": Layout(elpv.source, elpv.categories, elpv.records),
-    "textile": Layout(textile.source, textile.categories, textile.records),
+    "textile": _tree("textile", _textile_source),
     "samples": _FOLDER,
     "folder": _FOLDER,
     "globs": Layout(given_root, globs.categories, globs.records),
@@ -59,17 +53,17 @@ DATASETS = {
     "dtd-synthetic": _MASKED_FOLDER,
     "viaduct": _MASKED_FOLDER,
     "visa": Layout(given_root, visa.categories, visa.records),
-    "btad": Layout(root_or_below(btad.TOP), btad.categories, btad.records),
+    "btad": _tree("btad", root_or_below("BTech_Dataset_transformed")),
     "ksdd": Layout(given_root, kolektor.ksdd_categories, kolektor.ksdd_records),
     "ksdd2": Layout(given_root, kolektor.ksdd2_categories, kolektor.ksdd2_records),
-    "rsdd": Layout(given_root, rsdd.categories, rsdd.records),
+    "rsdd": _tree("rsdd"),
     "dagm": Layout(root_or_below(dagm.TOP), dagm.categories, dagm.records),
-    "mvtec-ad-2": Layout(given_root, mvtec_ad_2.categories, mvtec_ad_2.records),
-    "mvtec-loco": Layout(given_root, mvtec_loco.categories, mvtec_loco.records),
+    "mvtec-ad-2": _tree("mvtec-ad-2"),
+    "mvtec-loco": _tree("mvtec-loco"),
     "real-iad": Layout(given_root, real_iad.categories, real_iad.records),
-    "headct": Layout(given_root, medical.headct_categories, medical.headct_records),
-    "brainmri": Layout(given_root, medical.brainmri_categories, medical.yes_no_records),
-    "br35h": Layout(given_root, medical.br35h_categories, medical.yes_no_records),
+    "headct": Layout(given_root, headct.categories, headct.records),
+    "brainmri": _tree("brainmri"),
+    "br35h": _tree("br35h"),
     "isic": _lesions("isic"),
     "cvc-clinicdb": _lesions("cvc-clinicdb", "CVC-ClinicDB"),
     "cvc-colondb": _lesions("cvc-colondb", "CVC-ColonDB"),

@@ -11,7 +11,8 @@ from adlib.config.workspace import FetchedFiles, Workspace
 from adlib.data.manifest import read_manifest
 from adlib.data.rows import ROWS, Features, FeatureView, join_views, open_features, read_info
 from adlib.data.source import read_source
-from adlib.embedding.tokens import stream_tokens
+from adlib.embedding.recipe import StreamedRows
+from adlib.embedding.tokens import token_recipe
 
 
 def open_rows(
@@ -36,7 +37,8 @@ def open_rows(
         root = read_source(fetched.source).folder
         known = {sample.id: sample for sample in read_manifest(fetched.manifest)}
         files.extend((root, known[id]) for id in read_info(folder).ids)
-    rows = stream_tokens(files, params.clip, keep_aspect=params.keep_aspect, device=device)
+    recipe = token_recipe(params.clip, keep_aspect=params.keep_aspect, device=device)
+    rows = StreamedRows(recipe, files)
     return [
         Features(read_info(folder), rows, starts[folder]) if folder in starts else open_features(folder)
         for folder, _ in folders

@@ -22,7 +22,7 @@ from adlib.config.networks import ClipParams
 from adlib.data.manifest import Sample
 from adlib.embedding.networks.clip import BLOCKS, Clip, clip_frame, clip_pixels
 from adlib.embedding.networks.clip_loading import load_clip
-from adlib.embedding.recipe import Recipe, StreamedRows, filled, half_precision, write_no_rows, write_rows
+from adlib.embedding.recipe import Recipe, filled, half_precision, write_no_rows, write_rows
 
 
 def open_clip_tower(params: ClipParams, device: torch.device) -> Clip:
@@ -81,13 +81,6 @@ def build_tokens(
         return None
     say(f"CLIP tokens: {size}, up to three times that with the store and DVC's cache")
     return write_rows(folder, samples, root, recipe)
-
-
-def stream_tokens(
-    files: Sequence[tuple[Path, Sample]], params: ClipParams, *, keep_aspect: bool, device: torch.device
-) -> StreamedRows:
-    """The tokens of images that are made when they are asked for; each image lies below a root."""
-    return StreamedRows(token_recipe(params, keep_aspect=keep_aspect, device=device), files)
 
 
 def token_recipe(params: ClipParams, *, keep_aspect: bool, device: torch.device) -> Recipe[np.ndarray]:

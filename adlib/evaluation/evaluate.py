@@ -17,7 +17,7 @@ from adlib.data.leaks import check_disjoint, fair_test
 from adlib.data.manifest import DataError, Label, Sample, read_labels, read_manifest
 from adlib.data.source import read_source
 from adlib.data.splits import TrainingSet, read_splits
-from adlib.evaluation.gallery import reference_fit, write_gallery
+from adlib.evaluation.gallery import make_gallery, reference_fit
 from adlib.evaluation.maps import pixel_maps
 from adlib.evaluation.metrics import (
     auroc,
@@ -100,17 +100,9 @@ def evaluate(
             defects.extend(defect_rows(training_set, scores, test))
             rows.extend(image_rows(training_set, scores, samples, labels))
             if training_set is shown:
-                write_gallery(
-                    temporary / "gallery.json",
-                    training_set,
-                    scores,
-                    samples=samples,
-                    labels=labels,
-                    masks=test.masks,
-                    root=root,
-                    witness_root=root if scores.witness_source is None else scores.witness_source.folder,
-                    keep_aspect=params.keep_aspect,
-                )
+                frame = {"root": root, "keep_aspect": params.keep_aspect}
+                examples = make_gallery(scores, samples, labels, masks=test.masks, **frame)
+                write_json(temporary / "gallery.json", fit | examples)
         found = {"features_key": scores.features_key, "weights_sha256": scores.weights_sha256}
         write_json(
             temporary / "metrics.json",

@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from adlib.base.files import write_json
 from adlib.data.images import read_rgb, resize_rgb
 from adlib.data.manifest import Label, Sample
 from adlib.data.splits import TrainingSet
-from adlib.evaluation.maps import patch_box, pixel_maps
+from adlib.evaluation.maps import anomalous_patches, patch_box, pixel_maps
 from adlib.evaluation.pictures import draw_outline, encode, overlay, shrink, shrink_mask, stretch
 from adlib.fits.files import HEAT_SCALE, FitScores
 
@@ -48,31 +47,29 @@ def choose(scores: np.ndarray, anomalous: np.ndarray) -> dict[str, np.ndarray]:
     return {"hits": hits, "misses": misses, "false_alarms": normals[:EXAMPLES]}
 
 
-def write_gallery(
-    path: str | Path,
-    training_set: TrainingSet,
+def make_gallery(
     scores: FitScores,
-    *,
     samples: Mapping[str, Sample],
     labels: Mapping[str, Label],
+    *,
     masks: np.ndarray | None,
     root: Path,
-    witness_root: Path,
     keep_aspect: bool,
-) -> None:
+) -> dict[str, Any]:
     """Choose and render the examples of one category and method.
 
     Args:
-        path: the JSON file to write.
-        training_set: the fit's, usually `reference_fit`.
-        scores: the fit's.
+        scores: of a fit, usually `reference_fit`.
         samples: the manifest by id.
         labels: the sealed labels by id.
         masks: `(T, size, size)` bool in the order of `scores.test`, or None.
         root: the folder that the manifest's paths are relative to.
-        witness_root: likewise of `scores.witnesses`.
         keep_aspect: as in params.yaml; pictures are shown as the network sees them.
+
+    Returns:
+        The ends of the colour `scale`, None without a grid; and the examples by group.
     """
+    witness_root = root if scores.witness_source is None else scores.witness_source.folder
     anomalous = np.array([labels[id].anomalous for id in scores.test])
     scale = None
     if scores.grid is not None:
@@ -137,8 +134,7 @@ def write_gallery(
     groups: dict[str, list[dict[str, Any]]] = {group: [] for group in GROUPS}
     for (group, entry), jpeg in zip(entries, encode(pictures, BUDGET), strict=True):
         groups[group].append(entry | {"jpeg": jpeg})
-    fit = {"noise": training_set.noise, "seed": training_set.seed}
-    write_json(path, fit | {"scale": scale, "groups": groups})
+    return {"scale": scale, "groups": groups}
 
 
 def evidence(
@@ -151,7 +147,7 @@ def evidence(
     found: dict[str, Any] = {"patches": [], "nearest": []}
     if scores.grid is not None and scale is not None:
         patch = scores.patch[image]
-        worst = [int(p) for p in np.argsort(-patch, kind="stable")[:BOXES] if patch[p] > scale["high"]]
+        worst = anomalous_patches(patch, scale["high"], BOXES)
         found["patches"] = [
             {"box": patch_box(p, scores.grid, scores.image_size), "score": float(patch[p])} for p in worst
         ]

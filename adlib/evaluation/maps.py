@@ -40,6 +40,12 @@ def patch_box(patch: int, grid: tuple[int, int], size: int) -> tuple[int, int, i
     return left, top, right, bottom
 
 
+def anomalous_patches(patch: np.ndarray, above: float, most: int) -> list[int]:
+    """At most `most` of `(N,)` patches with a score above a limit, the worst first."""
+    worst = np.argsort(-patch, kind="stable")[:most]
+    return [int(p) for p in worst if patch[p] > above]
+
+
 @lru_cache(maxsize=8)
 def _axis_matrix(cells: int, size: int, sigma: float) -> np.ndarray:
     """`(size, cells)`: bilinear interpolation of an axis, then Gaussian smoothing along it."""

@@ -105,14 +105,12 @@ def gate(reference: Side, current: Side, rules: Rules, *, allow_unverified: bool
     names = f"{reference.name} and {current.name}"
     if unlike:
         raise UnlikeError(
-            f"{names} do not compare:\n"
-            + "\n".join(f"  {reason}" for reason in unlike)
+            "\n  ".join([f"{names} do not compare:", *unlike])
             + "\nRun both with the same data and protocol; `adlib compare` shows the numbers all the same."
         )
     if unverified and not allow_unverified:
         raise UnlikeError(
-            f"whether {names} were measured on the same images cannot be told:\n"
-            + "\n".join(f"  {reason}" for reason in unverified)
+            "\n  ".join([f"whether {names} were measured on the same images cannot be told:", *unverified])
             + "\nPut the run's dvc.lock beside its results, or pass --allow-unverified if you know they were."
         )
     with Pairs(reference, current) as pairs:
@@ -121,30 +119,30 @@ def gate(reference: Side, current: Side, rules: Rules, *, allow_unverified: bool
 
 def likeness(reference: Side, current: Side) -> tuple[list[str], list[str]]:
     """Why two sides do not compare, and why that cannot be told; a line each, none twice."""
-    unlike: dict[str, None] = {}  # in order, each once
-    unverified = {
-        f"{s.name}: no dvc.lock beside its results": None for s in (reference, current) if s.lock is None
-    }
-    measured = {(cell.category, cell.method): None for cell in reference.values if cell in current.values}
+    unlike: list[str] = []
+    unverified = [f"{s.name}: no dvc.lock beside its results" for s in (reference, current) if s.lock is None]
+    measured = dict.fromkeys(
+        (cell.category, cell.method) for cell in reference.values if cell in current.values
+    )
     if not measured:
-        unlike["they have no result of the same category, method, noise level and metric"] = None
+        unlike.append("they have no result of the same category, method, noise level and metric")
     for category, method in measured:
         datasets = reference.datasets[category], current.datasets[category]
         if len(set(datasets)) > 1:
-            unlike[f"{category}: dataset {datasets[0]} and {datasets[1]}"] = None
+            unlike.append(f"{category}: dataset {datasets[0]} and {datasets[1]}")
         if reference.lock is None or current.lock is None:
             continue
         a, b = reference.lock.protocol(category, method), current.lock.protocol(category, method)
         if a is None or b is None:
             side = reference if a is None else current
-            unverified[f"{side.name}: dvc.lock has no finished evaluation of {category} {method}"] = None
+            unverified.append(f"{side.name}: dvc.lock has no finished evaluation of {category} {method}")
             continue
-        unlike |= dict.fromkeys(f"{category}: {reason}" for reason in a.differences(b))
+        unlike += [f"{category}: {reason}" for reason in a.differences(b)]
         if a.undecided(b):
-            unverified[f"{category}: the code that draws the splits changed, and so did noise or seeds"] = (
-                None
+            unverified.append(
+                f"{category}: the code that draws the splits changed, and so did noise or seeds"
             )
-    return list(unlike), list(unverified)
+    return list(dict.fromkeys(unlike)), list(dict.fromkeys(unverified))
 
 
 def changed_params(reference: Side, current: Side) -> list[tuple[str, Any, Any]] | None:

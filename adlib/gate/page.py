@@ -1,7 +1,5 @@
 """`adlib compare --html`: one self-contained page in the style of the report."""
 
-from itertools import groupby
-
 from adlib.gate.compare import Comparison, changed_params
 from adlib.gate.rules import Cell
 from adlib.gate.show import number
@@ -14,16 +12,10 @@ def render(comparison: Comparison, tests: dict[Cell, tuple[int, PairedTest]]) ->
     """The page: one HTML file without a script, a font or a link to anything outside it."""
     lines = comparison.in_order
     methods = list(dict.fromkeys(line.cell.method for line in lines))
-    categories = {
-        category: list(group)
-        for category, group in groupby(
-            sorted(lines, key=lambda line: line.cell.category), lambda line: line.cell.category
-        )
-    }
     template = environment(methods, "adlib.gate", number=number).get_template("compare.html")
     return template.render(
         comparison=comparison,
-        categories=categories,
+        lines=lines,
         metric_names=METRIC_NAMES,
         params=changed_params(comparison.reference, comparison.current),
         tests=tests,

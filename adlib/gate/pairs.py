@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -26,18 +26,13 @@ AGREEMENT = 1e-3
 class Scores:
     """The per-image scores of one side, read when they are asked for.
 
-    Those of a revision come through DVC, which keeps databases open: `close` them.
+    Those of a revision come through DVC, which keeps databases open: until `opened` is closed.
     """
 
-    def __init__(self, side: Side) -> None:
+    def __init__(self, side: Side, opened: ExitStack) -> None:
         """Nothing is read here."""
-        self._side = side
+        self._side, self._opened = side, opened
         self._read = cache(self._fetch)
-        self._opened = ExitStack()
-
-    def close(self) -> None:
-        """Close what was opened to read; scores that were read stay."""
-        self._opened.close()
 
     def fit(self, cell: Cell, seed: int) -> FitImages | None:
         """The images of one fit.
@@ -118,19 +113,13 @@ def paired_error(cell: Cell, reference: FitImages, current: FitImages) -> float 
     return (high - low) / (2 * NORMAL_95)
 
 
-class Pairs:
+class Pairs(ExitStack):
     """Paired looks at the fits of two sides, in a `with` that closes what was opened for them."""
 
     def __init__(self, reference: Side, current: Side) -> None:
         """Nothing is read here."""
-        self._reference, self._current = Scores(reference), Scores(current)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._reference.close()
-        self._current.close()
+        super().__init__()
+        self._reference, self._current = Scores(reference, self), Scores(current, self)
 
     def error(self, cell: Cell, reference_seed: int, current_seed: int) -> float | None:
         """`paired_error` of two fits, or None where the scores of one are not at hand."""

@@ -1,5 +1,6 @@
 """A comparison as a terminal table, Markdown for a pull request, or JSON."""
 
+from collections.abc import Sequence
 from html import escape
 from typing import Any
 
@@ -11,18 +12,19 @@ from adlib.gate.judge import FAILURES, Judgement
 from adlib.gate.rules import Cell
 from adlib.report.per_image import PairedTest
 
-COLUMNS = ("category", "method", "noise", "metric", "reference", "current", "change")
+COLUMNS = (*Cell._fields, "reference", "current", "change")
+VERDICT = ("tolerance", "verdict")
+NUMBERS = ("noise", "reference", "current", "change", "seed", "p (DeLong)")  # columns of them
 COLOURS = {**dict.fromkeys(FAILURES, "bold red"), "better": "green", "new": "cyan"}
 
 
-def cells(line: Judgement) -> list[str]:
-    """The columns of a line that need no judgement."""
+def cells(line: Judgement, *, judged: bool = True) -> list[str]:
+    """A line as text; if `judged`, with the tolerance, its basis and the verdict."""
     means = zip((line.reference, line.current), line.spreads, strict=True)
-    return [
-        *line.cell,
-        *(number(*mean) for mean in means),
-        "–" if line.delta is None else f"{line.delta:+.4f}",
-    ]
+    change = "–" if line.delta is None else f"{line.delta:+.4f}"
+    tolerance = "–" if line.tolerance is None else f"{line.tolerance:.4f} {line.basis}"
+    verdict = [tolerance, line.status] if judged else []
+    return [*line.cell, *(number(*mean) for mean in means), change, *verdict]
 
 
 def number(mean: float | None, spread: float | None) -> str:
@@ -32,22 +34,12 @@ def number(mean: float | None, spread: float | None) -> str:
     return f"{mean:.4f}" if spread is None else f"{mean:.4f} ± {spread:.4f}"
 
 
-def verdict_cells(line: Judgement) -> list[str]:
-    """Tolerance with its basis, and verdict."""
-    tolerance = "–" if line.tolerance is None else f"{line.tolerance:.4f} {line.basis}"
-    return [tolerance, line.status]
-
-
 def terminal(lines: list[Judgement], *, judged: bool) -> Table:
     """Every line as a table."""
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in (*COLUMNS, *(("tolerance", "verdict") if judged else ())):
-        right = name in ("noise", "reference", "current", "change")
-        table.add_column(name, justify="right" if right else "left", no_wrap=True)
+    table = _plain(COLUMNS + VERDICT if judged else COLUMNS, NUMBERS, no_wrap=True)
     for line in lines:
-        texts = [*cells(line), *(verdict_cells(line) if judged else ())]
-        # Text, not str: a name in brackets is no markup.
-        table.add_row(*map(Text, texts), style=COLOURS.get(line.status, "") if judged else "")
+        style = COLOURS.get(line.status, "") if judged else ""
+        table.add_row(*map(Text, cells(line, judged=judged)), style=style)
     return table
 
 
@@ -57,9 +49,7 @@ def params_table(params: list[tuple[str, Any, Any]] | None) -> Table | str:
         return "parameters: not known, one side has no params.yaml"
     if not params:
         return "parameters: the same"
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("parameter", "reference", "current"):
-        table.add_column(name)
+    table = _plain(("parameter", "reference", "current"))
     for row in params:
         table.add_row(*(Text(str(value)) for value in row))
     return table
@@ -69,19 +59,19 @@ def tests_table(tests: dict[Cell, tuple[int, PairedTest]]) -> Table | str:
     """DeLong's tests, a line each."""
     if not tests:
         return "paired tests: per-image scores of both sides are not at hand, so only the means are compared"
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("category", "method", "noise", "metric", "seed", "change", "95 % interval", "p (DeLong)"):
-        table.add_column(
-            name, justify="right" if name in ("noise", "seed", "change", "p (DeLong)") else "left"
-        )
+    table = _plain((*Cell._fields, "seed", "change", "95 % interval", "p (DeLong)"), NUMBERS)
     for cell, (seed, test) in tests.items():
         low, high = test.interval
-        table.add_row(
-            *map(
-                Text,
-                (*cell, str(seed), f"{test.difference:+.4f}", f"{low:+.4f} to {high:+.4f}", p_value(test)),
-            )
-        )
+        numbers = (str(seed), f"{test.difference:+.4f}", f"{low:+.4f} to {high:+.4f}", p_value(test))
+        table.add_row(*map(Text, (*cell, *numbers)))
+    return table
+
+
+def _plain(columns: Sequence[str], numbers: Sequence[str] = (), *, no_wrap: bool = False) -> Table:
+    """A table without rules, for cells of Text: in a str, a name in brackets would be markup."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in columns:
+        table.add_column(name, justify="right" if name in numbers else "left", no_wrap=no_wrap)
     return table
 
 
@@ -139,9 +129,9 @@ def _entry(line: Judgement) -> dict[str, Any]:
 
 
 def _table(lines: list[Judgement]) -> str:
-    header = (*COLUMNS, "tolerance", "verdict")
-    rows = [[_escape(text) for text in (*cells(line), *verdict_cells(line))] for line in lines]
-    rule = ["---:" if name in ("noise", "reference", "current", "change") else "---" for name in header]
+    header = COLUMNS + VERDICT
+    rows = [[_escape(text) for text in cells(line)] for line in lines]
+    rule = ["---:" if name in NUMBERS else "---" for name in header]
     return "\n".join("| " + " | ".join(row) + " |" for row in (header, rule, *rows))
 
 

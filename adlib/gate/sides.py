@@ -4,7 +4,6 @@ import csv
 import hashlib
 import io
 import math
-import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from adlib.base.yaml import parse_yaml
 from adlib.config.variants import variant_name
 from adlib.gate.lock import PARAMS, RESULTS, Lock, flatten
 from adlib.gate.rules import Cell
+from adlib.report.provenance import git
 from adlib.report.results import HEADER
 
 WORKSPACE = "workspace"
@@ -89,25 +89,18 @@ def _side(name: str, read: Reader, results: str, folder: Path, commit: str | Non
     lock = None if locked is None else Lock(locked.decode(), name)
     notes = []
     if lock is not None:
-        if lock.made(RESULTS) != hashlib.md5(content, usedforsecurity=False).hexdigest():
+        if lock.made(RESULTS) != _md5(content):
             notes.append(
                 f"{name}: {results} is not what dvc.lock records (edited, or the run did not finish)"
             )
-        if (
-            params is not None
-            and lock.used_params() != hashlib.md5(params, usedforsecurity=False).hexdigest()
-        ):
+        if params is not None and lock.used_params() != _md5(params):
             notes.append(f"{name}: params.yaml has changed since these results were made; run `dvc repro`")
-    return Side(
-        name,
-        values,
-        datasets,
-        lock,
-        None if params is None else _params(params, name),
-        folder,
-        commit,
-        tuple(notes),
-    )
+    flat = None if params is None else _params(params, name)
+    return Side(name, values, datasets, lock, flat, folder, commit, tuple(notes))
+
+
+def _md5(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
 def read_values(content: bytes, name: str) -> tuple[dict[Cell, dict[int, float]], dict[str, str]]:
@@ -188,12 +181,3 @@ def _commit(name: str, root: Path) -> str:
             + ", ".join(sha[:10] for _, sha in chosen)
         )
     return chosen[0][1]
-
-
-def git(root: Path, *arguments: str) -> bytes | None:
-    """What a git command prints, or None where it fails."""
-    try:
-        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, timeout=60, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout

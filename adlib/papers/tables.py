@@ -11,13 +11,13 @@ starts with `doubtful` marks a number that contradicts another one in the same p
 release` marks a pixel metric that nobody can check.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from adlib.base.errors import UserError
-from adlib.base.tables import read_csv
+from adlib.base.tables import read_records
 from adlib.base.yaml import read_yaml
 
 FOLDER = Path(__file__).parent
@@ -30,9 +30,8 @@ PAPERS = {
 
 @dataclass(frozen=True, slots=True)
 class PaperResult:
-    """One number of a paper; the fields are the columns of its file."""
+    """One number of a paper; the fields are the columns of its file, but for the paper's name."""
 
-    paper: str
     table: int
     dataset: str
     category: str
@@ -43,6 +42,7 @@ class PaperResult:
     protocol: str
     note: str
     spread: float | None = None
+    paper: str = ""
 
     @property
     def value(self) -> float:
@@ -50,28 +50,18 @@ class PaperResult:
         return self.percent / 100
 
 
-def paper_results(
-    paper: str | None = None,
-    *,
-    table: int | None = None,
-    dataset: str | None = None,
-    category: str | None = None,
-    method: str | None = None,
-    setting: str | None = None,
-    metric: str | None = None,
-    protocol: str | None = None,
-) -> list[PaperResult]:
+def paper_results(paper: str | None = None, **wanted: Any) -> list[PaperResult]:
     """The reported numbers that agree with everything asked for, in the order of the papers.
+
+    Args:
+        paper: a key of `PAPERS`; None for all.
+        wanted: fields of `PaperResult`; None stands for any value.
 
     Raises:
         ValueError: an unknown paper.
     """
     if paper is not None and paper not in PAPERS:
         raise ValueError(f"paper: must be one of {', '.join(PAPERS)}, got {paper!r}")
-    wanted = {
-        "table": table, "dataset": dataset, "category": category, "method": method,
-        "setting": setting, "metric": metric, "protocol": protocol,
-    }  # fmt: skip
     return [
         result
         for name in ([paper] if paper else PAPERS)
@@ -82,17 +72,7 @@ def paper_results(
 
 @cache
 def _read(paper: str) -> tuple[PaperResult, ...]:
-    return tuple(_result(paper, row) for row in read_csv(FOLDER / f"{paper}.csv"))
-
-
-def _result(paper: str, row: dict[str, str]) -> PaperResult:
-    spread = row.pop("spread", "")
-    numbers: dict[str, Any] = {
-        "table": int(row.pop("table")),
-        "percent": float(row.pop("percent")),
-        "spread": float(spread) if spread else None,
-    }
-    return PaperResult(paper=paper, **row, **numbers)
+    return tuple(replace(row, paper=paper) for row in read_records(FOLDER / f"{paper}.csv", PaperResult))
 
 
 def named_setting(name: str) -> dict[str, Any]:

@@ -9,7 +9,15 @@ from adlib.config.workspace import Workspace
 from adlib.data.splits import read_splits
 from adlib.report.comparison import charts, tables
 from adlib.report.curves import Drawn, draw
-from adlib.report.details import Images, colour_bar, count_rows, paired_rows, timing_rows, total, weight_rows
+from adlib.report.details import (
+    Images,
+    colour_bar,
+    count_rows,
+    paired_rows,
+    timing_rows,
+    training_sizes,
+    weight_rows,
+)
 from adlib.report.few_shot import few_shot_tables
 from adlib.report.operating import Operating, defect_rows, lookalikes, operating_rows
 from adlib.report.per_image import by_fit, read_rows
@@ -74,7 +82,7 @@ def render(params: Params, results: Results, images: Images, workspace: Workspac
             verdict=verdict(results, {row.noise: row.overall for row in paired}, trained_elsewhere=elsewhere),
             elsewhere=elsewhere,
             counts=counts,
-            totals=total(counts),
+            training_sizes=training_sizes(counts),
             tables=tables(results),
             charts=charts(results),
             curves=[

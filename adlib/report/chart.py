@@ -1,12 +1,14 @@
-"""Line charts as inline SVG: shapes are drawn here, colours are the style sheet's (classes `m0`, `m1`, …)."""
+"""The report's charts as inline SVG: shapes are drawn here, colours are the style sheet's (`m0`, `m1`, …)."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-WIDTH, HEIGHT = 340, 216
-LEFT, TOP, BOTTOM = 40, 12, 30
+from markupsafe import Markup
+
+WIDTH, HEIGHT = 320, 250
+LEFT, RIGHT, TOP, BOTTOM = 44, WIDTH - 12, 12, HEIGHT - 36  # of what the axes enclose
 CHARACTER = 6.3  # px, about the width of one at the charts' 11.5 px
 LINE = 13.0  # px between labels
 
@@ -23,8 +25,6 @@ MARKERS = (
     "M0 -1.3L.35 -.45L1.25 -.4L.55 .17L.77 1.05L0 .56L-.77 1.05L-.55 .17L-1.25 -.4L-.35 -.45Z",
 )
 STYLES = len(MARKERS)
-
-Scale = Callable[[float], float]
 
 
 @dataclass(frozen=True)
@@ -91,51 +91,100 @@ def key(style: int) -> str:
     return tag("svg", marker(style, 6, 6, 4), viewBox="0 0 12 12", class_="key", aria_hidden="true")
 
 
-def line_chart(
-    name: str, title: str, x: Sequence[float], series: Sequence[Series], ticks: Sequence[float]
-) -> str:
-    """A chart of lines over noise levels.
+@dataclass(frozen=True)
+class Axes:
+    """Where numbers lie in a chart.
+
+    Attributes:
+        x: the numbers at the left and at the right end.
+        y: the numbers at the bottom and at the top; what lies beyond is drawn there.
+        right: the right end in pixels.
+        margin: pixels that stay free at both ends of the x axis.
+    """
+
+    x: tuple[float, float] = (0.0, 1.0)
+    y: tuple[float, float] = (0.0, 1.0)
+    right: float = RIGHT
+    margin: float = 0.0
+
+    def across(self, value: float) -> float:
+        """Pixels from the left; the middle where the axis has a single number."""
+        low, high = self.x
+        share = (value - low) / (high - low) if high > low else 0.5
+        return LEFT + self.margin + share * (self.right - LEFT - 2 * self.margin)
+
+    def down(self, value: float) -> float:
+        """Pixels from the top."""
+        share = (value - self.y[0]) / (self.y[1] - self.y[0])
+        return BOTTOM - min(max(share, 0), 1) * (BOTTOM - TOP)
+
+    def path(self, points: Iterable[Sequence[float]]) -> str:
+        """Points `(x, y)` as an SVG list of points."""
+        return " ".join(f"{self.across(x):.1f},{self.down(y):.1f}" for x, y in points)
+
+    def grid(self, heights: Iterable[float]) -> list[str]:
+        """Lines across the chart."""
+        return [segment((LEFT, self.down(y)), (self.right, self.down(y)), "grid") for y in heights]
+
+    def labels(self, x: Mapping[float, str], y: Mapping[float, str]) -> list[str]:
+        """Labels of both axes; one that would run into its left neighbour is left out."""
+        shown = [text(LEFT - 6, self.down(value) + 4, label, "tick", "end") for value, label in y.items()]
+        edge = -math.inf
+        for value, label in sorted(x.items()):
+            half = CHARACTER * len(label) / 2
+            if self.across(value) - half > edge:
+                shown.append(text(self.across(value), BOTTOM + 16, label, "tick", "middle"))
+                edge = self.across(value) + half + 4
+        return shown
+
+
+def picture(name: str, title: str, words: str, *parts: str) -> Markup:
+    """A chart of its parts.
 
     Args:
         name: unique on the page (letters, digits, hyphens); the title's and description's ids start with it.
         title: what is drawn.
+        words: the chart in words.
+    """
+    told = tag("title", escape(title), id=f"{name}-title"), tag("desc", escape(words), id=f"{name}-desc")
+    return Markup(
+        tag(
+            "svg", *told, *parts, viewBox=f"0 0 {WIDTH} {HEIGHT}", role="img", class_="chart",
+            aria_labelledby=f"{name}-title {name}-desc",
+        )
+    )  # fmt: skip
+
+
+def line_chart(
+    name: str, title: str, x: Sequence[float], series: Sequence[Series], ticks: Sequence[float]
+) -> Markup:
+    """A chart of lines over noise levels.
+
+    Args:
+        name, title: as of `picture`.
         x: `(L,)` noise levels, fractions.
         series: the lines.
         ticks: of the y axis, ascending; the axis runs from the first to the last.
     """
-    right = WIDTH - 12 - CHARACTER * max(len(line.name) for line in series)
-    low, high = min(x), max(x)
+    names = CHARACTER * max(len(line.name) for line in series)
     # Markers and level labels stay clear of the axis and of the names.
-    inner = (LEFT + 10, right - 6)
-
-    def across(value: float) -> float:
-        share = (value - low) / (high - low) if high > low else 0.5
-        return inner[0] + share * (inner[1] - inner[0])
-
-    def down(value: float) -> float:
-        share = (value - ticks[0]) / (ticks[-1] - ticks[0])
-        return HEIGHT - BOTTOM - min(max(share, 0), 1) * (HEIGHT - BOTTOM - TOP)
-
-    parts = [tag("title", escape(title), id=f"{name}-title")]
-    parts.append(tag("desc", _words(x, series), id=f"{name}-desc"))
+    axes = Axes((min(x), max(x)), (ticks[0], ticks[-1]), RIGHT - names, margin=8)
     digits = max(len(f"{tick:.6g}".partition(".")[2]) for tick in ticks)
-    parts += [_grid_line(f"{tick:.{digits}f}", down(tick), right) for tick in ticks]
-    parts += _level_labels(x, across)
-    shown = [(line, _points(line, x)) for line in series]
-    shown = [(line, points) for line, points in shown if points]
-    parts += [_band(line, points, across, down) for line, points in shown if line.spread is not None]
-    for line, points in shown:
-        path = " ".join(f"{across(a):.1f},{down(y):.1f}" for a, y, _ in points)
-        parts.append(tag("polyline", points=path, class_=f"line m{line.style % STYLES}"))
-        parts += [marker(line.style, across(a), down(y)) for a, y, _ in points]
-    ends = spaced([down(points[-1][1]) for _, points in shown], LINE, TOP, HEIGHT - BOTTOM)
-    for (line, points), y in zip(shown, ends, strict=True):
-        x_label = across(points[-1][0]) + 9
-        parts.append(text(x_label, y + 4, line.name, f"name m{line.style % STYLES}"))
-    return tag(
-        "svg", *parts, viewBox=f"0 0 {WIDTH} {HEIGHT}", role="img", class_="chart",
-        aria_labelledby=f"{name}-title {name}-desc",
-    )  # fmt: skip
+    scale = {tick: f"{tick:.{digits}f}" for tick in ticks}
+    parts = [*axes.grid(ticks), *axes.labels({level: percent(level) for level in x}, scale)]
+    points = [(line, _points(line, x)) for line in series]
+    shown = [(line, found) for line, found in points if found]
+    for line, found in shown:
+        if line.spread is not None:
+            band = [(a, y + s) for a, y, s in found] + [(a, y - s) for a, y, s in reversed(found)]
+            parts.append(tag("polygon", points=axes.path(band), class_=f"band m{line.style % STYLES}"))
+    for line, found in shown:
+        parts.append(curve(axes, [(a, y) for a, y, _ in found], line.style))
+        parts += [marker(line.style, axes.across(a), axes.down(y)) for a, y, _ in found]
+    ends = spaced([axes.down(found[-1][1]) for _, found in shown], LINE, TOP, BOTTOM)
+    for (line, found), y in zip(shown, ends, strict=True):
+        parts.append(text(axes.across(found[-1][0]) + 9, y + 4, line.name, f"name m{line.style % STYLES}"))
+    return picture(name, title, "; ".join(_words(*told) for told in points) + ".", *parts)
 
 
 def _points(line: Series, x: Sequence[float]) -> list[tuple[float, float, float]]:
@@ -144,27 +193,15 @@ def _points(line: Series, x: Sequence[float]) -> list[tuple[float, float, float]
     return sorted(p for p in zip(x, line.y, spread, strict=True) if not math.isnan(p[1]))
 
 
-def _band(line: Series, points: Sequence[tuple[float, float, float]], across: Scale, down: Scale) -> str:
-    upper = [(across(a), down(y + s)) for a, y, s in points]
-    lower = [(across(a), down(y - s)) for a, y, s in reversed(points)]
-    path = " ".join(f"{a:.1f},{b:.1f}" for a, b in upper + lower)
-    return tag("polygon", points=path, class_=f"band m{line.style % STYLES}")
+def _words(line: Series, points: Sequence[tuple[float, float, float]]) -> str:
+    spreads = [f" ± {s:.3f}" if line.spread is not None else "" for _, _, s in points]
+    values = [f"{y:.3f}{s} at {percent(a)}" for (a, y, _), s in zip(points, spreads, strict=True)]
+    return f"{line.name}: {', '.join(values) or 'no values'}"
 
 
-def _grid_line(label: str, y: float, right: float) -> str:
-    return segment((LEFT, y), (right, y), "grid") + text(LEFT - 6, y + 4, label, "tick", "end")
-
-
-def _level_labels(x: Sequence[float], across: Scale) -> list[str]:
-    """Labels of the levels; one that would run into its left neighbour is left out."""
-    labels, edge = [], -math.inf
-    for level in sorted(x):
-        label = percent(level)
-        half = CHARACTER * len(label) / 2
-        if across(level) - half > edge:
-            labels.append(text(across(level), HEIGHT - BOTTOM + 17, label, "tick", "middle"))
-            edge = across(level) + half + 4
-    return labels
+def curve(axes: Axes, points: Iterable[Sequence[float]], style: int) -> str:
+    """A method's line through points `(x, y)`."""
+    return tag("polyline", points=axes.path(points), class_=f"line m{style % STYLES}")
 
 
 def text(x: float, y: float, words: str, style: str, anchor: str = "start") -> str:
@@ -176,18 +213,6 @@ def segment(a: tuple[float, float], b: tuple[float, float], style: str) -> str:
     """A straight line from a to b."""
     ends = zip(("x1", "y1", "x2", "y2"), (*a, *b), strict=True)
     return tag("line", **{name: f"{value:.1f}" for name, value in ends}, class_=style)
-
-
-def _words(x: Sequence[float], series: Sequence[Series]) -> str:
-    """The chart in words."""
-    lines = []
-    for line in series:
-        points = _points(line, x)
-        values = ", ".join(
-            f"{y:.3f}{f' ± {s:.3f}' if line.spread is not None else ''} at {percent(a)}" for a, y, s in points
-        )
-        lines.append(f"{line.name}: {values or 'no values'}")
-    return escape("; ".join(lines) + ".")
 
 
 def percent(level: float) -> str:

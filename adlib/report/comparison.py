@@ -68,20 +68,13 @@ def table(results: Results, c: int) -> Table:
     return Table(results.categories[c], names, rows, change)
 
 
-@dataclass(frozen=True)
-class Charts:
-    """One metric over noise: `drawn` holds a category's name and its chart, all with one y axis."""
-
-    metric: str
-    drawn: list[tuple[str, Markup]]
+def charts(results: Results) -> dict[str, list[tuple[str, Markup]]]:
+    """Every charted metric over noise: by its name, categories and their charts, all with one y axis."""
+    measured = [metric for metric in CHARTED if metric in results.metrics]
+    return {METRIC_NAMES[metric]: _charts(results, results.metrics.index(metric)) for metric in measured}
 
 
-def charts(results: Results) -> list[Charts]:
-    """Small multiples of every charted metric that was measured."""
-    return [_charts(results, results.metrics.index(m)) for m in CHARTED if m in results.metrics]
-
-
-def _charts(results: Results, k: int) -> Charts:
+def _charts(results: Results, k: int) -> list[tuple[str, Markup]]:
     metric = METRIC_NAMES[results.metrics[k]]
     present = sum(not np.isnan(results.values[c, ..., k]).all() for c in range(len(results.categories)))
     parts = [replace(results.over_categories(), categories=(f"Mean over {present} categories",)), results]
@@ -98,8 +91,8 @@ def _charts(results: Results, k: int) -> Charts:
                 for m, method in enumerate(results.methods)
             ]
             name, title = f"chart-{k}-{len(drawn)}", f"{category}: {metric} over training noise"
-            drawn.append((category, Markup(svg.line_chart(name, title, results.levels, lines, ticks))))
-    return Charts(metric, drawn)
+            drawn.append((category, svg.line_chart(name, title, results.levels, lines, ticks)))
+    return drawn
 
 
 def _range(parts: list[Results], k: int) -> tuple[float, float]:

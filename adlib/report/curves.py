@@ -1,8 +1,7 @@
 """ROC curves, precision over recall and score histograms of one fit a method, as inline SVG."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from html import escape
 
 import numpy as np
 from markupsafe import Markup
@@ -10,9 +9,7 @@ from markupsafe import Markup
 from adlib.report import chart as svg
 from adlib.report.per_image import FitImages
 
-WIDTH, HEIGHT = 300, 268
-LEFT, RIGHT, TOP, BOTTOM = 44, 8, 12, 40
-SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+KINDS = ("normal", "anomalous")
 BINS = 40
 
 
@@ -83,72 +80,46 @@ def _corners(points: np.ndarray) -> np.ndarray:
     return points[np.concatenate([[True], turn, [True]])]
 
 
-def _across(share: float) -> float:
-    return LEFT + share * (WIDTH - LEFT - RIGHT)
-
-
-def _down(share: float) -> float:
-    return HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM)
-
-
 def _curves(name: str, title: str, curves: Mapping[str, np.ndarray], x: str, y: str) -> Markup:
-    parts = []
-    for share in SHARES:
-        parts.append(svg.segment((_across(0), _down(share)), (_across(1), _down(share)), "grid"))
-        parts.append(svg.text(LEFT - 6, _down(share) + 4, f"{share:g}", "tick", "end"))
-        parts.append(svg.text(_across(share), HEIGHT - BOTTOM + 16, f"{share:g}", "tick", "middle"))
+    axes, shares = svg.Axes(), {share: f"{share:g}" for share in (0.0, 0.25, 0.5, 0.75, 1.0)}
+    parts = [*axes.grid(shares), *axes.labels(shares, shares), *_axis_names(x, y)]
     for m, points in enumerate(curves.values()):
-        line = " ".join(f"{_across(a):.1f},{_down(b):.1f}" for a, b in points)
-        parts.append(svg.tag("polyline", points=line, class_=f"line m{m % svg.STYLES}"))
+        parts.append(svg.curve(axes, points, m))
         # A marker half-way tells the methods apart without their colours.
         a, b = points[len(points) // 2]
-        parts.append(svg.marker(m, _across(a), _down(b)))
+        parts.append(svg.marker(m, axes.across(a), axes.down(b)))
     words = f"{x} across, {y} upwards; methods: {', '.join(curves)}."
-    return _picture(name, title, words, parts, x, y)
+    return svg.picture(name, title, words, *parts)
 
 
 def _histogram(name: str, title: str, fit: FitImages, style: int, threshold: float | None) -> Markup:
     """Shares of the normal images (upwards) and of the anomalous ones (downwards) over the score."""
+    groups = {kind: fit.test_scores[fit.test_labels == (kind == "anomalous")] for kind in KINDS}
     low, high = float(fit.test_scores.min()), float(fit.test_scores.max())
     edges = np.linspace(low, high if high > low else low + 1, BINS + 1)
-    shares = [np.histogram(fit.test_scores[fit.test_labels == kind], edges)[0] for kind in (False, True)]
-    shares = [counts / max(1, counts.sum()) for counts in shares]
-    tallest = max(float(share.max()) for share in shares)
-    middle, half = _down(0.5), (HEIGHT - TOP - BOTTOM) / 2
-    wide = (_across(1) - _across(0)) / BINS
+    counts = {kind: np.histogram(scores, edges)[0] for kind, scores in groups.items()}
+    shares = {kind: count / max(1, count.sum()) for kind, count in counts.items()}
+    tallest = max(float(share.max()) for share in shares.values())
+    axes = svg.Axes((edges[0], edges[-1]), (-tallest, tallest))
+    ticks = {score: f"{score:.3g}" for score in (edges[0], edges[BINS // 2], edges[-1])}
     parts = []
-    for share, upwards, kind in zip(shares, (True, False), ("normal", "anomalous"), strict=True):
+    for kind, share in shares.items():
         for i in np.flatnonzero(share):
-            tall = half * share[i] / tallest
-            x, y = _across(0) + i * wide, middle - tall if upwards else middle
-            box = {"x": x, "y": y, "width": wide - 0.6, "height": tall}
+            top, bottom = (0, -share[i]) if kind == "anomalous" else (share[i], 0)
+            box = {"x": axes.across(edges[i]), "y": axes.down(top)}
+            box |= {"width": (svg.RIGHT - svg.LEFT) / BINS - 0.6, "height": axes.down(bottom) - box["y"]}
             sides = {side: f"{value:.1f}" for side, value in box.items()}
             parts.append(svg.tag("rect", **sides, class_=f"{kind} m{style % svg.STYLES}"))
-    parts.append(svg.segment((_across(0), middle), (_across(1), middle), "grid"))
-    for share in (0.0, 0.5, 1.0):
-        label = f"{edges[0] + share * (edges[-1] - edges[0]):.3g}"
-        parts.append(svg.text(_across(share), HEIGHT - BOTTOM + 16, label, "tick", "middle"))
-    parts.append(svg.text(LEFT - 6, _down(0.75) + 4, "normal", "tick", "end"))
-    parts.append(svg.text(LEFT - 6, _down(0.25) + 4, "anom.", "tick", "end"))
+    parts += axes.grid([0])
+    parts += axes.labels(ticks, {tallest / 2: "normal", -tallest / 2: "anom."})
     if threshold is not None and low <= threshold <= high:
-        x = _across((threshold - low) / (edges[-1] - low))
-        parts.append(svg.segment((x, TOP), (x, HEIGHT - BOTTOM), "threshold"))
-    medians = [float(np.median(fit.test_scores[fit.test_labels == kind])) for kind in (False, True)]
-    words = f"Median score {medians[0]:.3g} of the normal images, {medians[1]:.3g} of the anomalous ones."
-    return _picture(name, title, words, parts, "image score", "")
+        x = axes.across(threshold)
+        parts.append(svg.segment((x, svg.TOP), (x, svg.BOTTOM), "threshold"))
+    normal, anomalous = (f"{np.median(scores):.3g}" for scores in groups.values())
+    words = f"Median score {normal} of the normal images, {anomalous} of the anomalous ones."
+    return svg.picture(name, title, words, *parts, *_axis_names("image score"))
 
 
-def _picture(name: str, title: str, words: str, parts: Sequence[str], x: str, y: str) -> Markup:
-    labels = [svg.text(_across(0.5), HEIGHT - 6, x, "tick", "middle")]
-    if y:
-        labels.append(svg.text(LEFT + 4, TOP + 10, y, "tick"))
-    head = [
-        svg.tag("title", escape(title), id=f"{name}-title"),
-        svg.tag("desc", escape(words), id=f"{name}-desc"),
-    ]
-    return Markup(
-        svg.tag(
-            "svg", *head, *parts, *labels, viewBox=f"0 0 {WIDTH} {HEIGHT}", role="img", class_="chart",
-            aria_labelledby=f"{name}-title {name}-desc",
-        )
-    )  # fmt: skip
+def _axis_names(x: str, y: str = "") -> list[str]:
+    below = svg.text(svg.LEFT + (svg.RIGHT - svg.LEFT) / 2, svg.HEIGHT - 5, x, "tick", "middle")
+    return [below, svg.text(svg.LEFT + 4, svg.TOP + 10, y, "tick")] if y else [below]

@@ -2,16 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
-from markupsafe import Markup
 
 from adlib.base.files import read_json
 from adlib.config.workspace import Workspace
 from adlib.data.splits import Splits
 from adlib.evaluation.pictures import heat_colours
-from adlib.report import chart as svg
 from adlib.report.per_image import (
     FitImages,
     FitName,
@@ -49,20 +48,10 @@ def count_rows(results: Results, images: Images, splits: Mapping[str, Splits]) -
     return rows
 
 
-@dataclass(frozen=True)
-class Total:
-    """Images of all categories as text; `train` is a range if it depends on the noise level."""
-
-    train: str
-    test_normal: int
-    test_anomalous: int
-
-
-def total(counts: Sequence[Counts]) -> Total:
-    """Sum the counts over the categories."""
+def training_sizes(counts: Sequence[Counts]) -> str:
+    """Training images of all categories together: a range if it depends on the noise level."""
     train = [sum(numbers) for numbers in zip(*(row.train for row in counts), strict=True)]
-    text = str(min(train)) if min(train) == max(train) else f"{min(train)} to {max(train)}"
-    return Total(text, sum(row.test_normal for row in counts), sum(row.test_anomalous for row in counts))
+    return str(min(train)) if min(train) == max(train) else f"{min(train)} to {max(train)}"
 
 
 @dataclass(frozen=True)
@@ -98,26 +87,14 @@ def paired_rows(results: Results, images: Images) -> list[Paired]:
     return rows
 
 
-@dataclass(frozen=True)
-class Weights:
-    """A row of the table on weights."""
-
-    category: str
-    method: str
-    noise: float
-    summary: WeightSummary
-
-
-def weight_rows(results: Results, images: Images) -> list[Weights]:
-    """How weights treat injected anomalies, for every method that gives weights and every dirty level."""
+def weight_rows(results: Results, images: Images) -> list[tuple[str, str, float, WeightSummary]]:
+    """How weights treat injected anomalies: category, method that gives weights, dirty level, summary."""
     rows = []
-    for category in results.categories:
-        for method in results.methods:
-            for level in sorted(results.levels):
-                fits = [images[category, method][noise_key(level), seed] for seed in results.seeds]
-                summary = summarise_weights(fits)
-                if summary is not None:
-                    rows.append(Weights(category, method, level, summary))
+    for category, method, level in product(results.categories, results.methods, sorted(results.levels)):
+        fits = [images[category, method][noise_key(level), seed] for seed in results.seeds]
+        summary = summarise_weights(fits)
+        if summary is not None:
+            rows.append((category, method, level, summary))
     return rows
 
 
@@ -150,20 +127,7 @@ def timing_rows(results: Results, workspace: Workspace, splits: Mapping[str, Spl
     return rows
 
 
-def colour_bar(stops: int = 13) -> Markup:
-    """The colour scale of the heat maps as a small SVG."""
+def colour_bar(stops: int = 13) -> str:
+    """The colour scale of the heat maps as a CSS gradient."""
     colours = heat_colours(np.linspace(0, 1, stops))
-    gradient = [
-        svg.tag("stop", offset=f"{i / (stops - 1):.3f}", stop_color="#" + bytes(colour).hex())
-        for i, colour in enumerate(colours)
-    ]
-    return Markup(
-        svg.tag(
-            "svg",
-            svg.tag("defs", svg.tag("linearGradient", *gradient, id="inferno")),
-            svg.tag("rect", width=120, height=12, rx=2, fill="url(#inferno)"),
-            viewBox="0 0 120 12",
-            class_="bar",
-            aria_hidden="true",
-        )
-    )
+    return f"linear-gradient(90deg, {', '.join('#' + bytes(colour).hex() for colour in colours)})"

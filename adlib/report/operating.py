@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -31,15 +32,11 @@ class Operating:
 def operating_rows(results: Results, workspace: Workspace) -> list[Operating]:
     """Every method's threshold at the lowest and the highest noise level; [] without calibration images."""
     rows = []
-    for category, method, level in _ends(results):
-        found = read_json(require(workspace.evaluation(category, method) / "metrics.json")).get(
-            "thresholds", []
-        )
-        fits = [
-            fit
-            for fit in found
-            if noise_key(fit["noise"]) == noise_key(level) and fit["seed"] in results.seeds
-        ]
+    ends = dict.fromkeys((min(results.levels), max(results.levels)))
+    for category, method, level in product(results.categories, results.methods, ends):
+        found = read_json(require(workspace.evaluation(category, method) / "metrics.json"))["thresholds"]
+        at = [fit for fit in found if noise_key(fit["noise"]) == noise_key(level)]
+        fits = [fit for fit in at if fit["seed"] in results.seeds]
         if fits:
             rows.append(_operating(category, method, level, fits))
     return rows
@@ -98,8 +95,3 @@ def lookalikes(results: Results, workspace: Workspace) -> dict[str, list[dict[st
     """Pairs of images that look alike across the split, by category, the most similar first."""
     found = {c: read_json(require(workspace.lookalikes(c)))["pairs"] for c in results.categories}
     return {c: sorted(pairs, key=lambda pair: pair["distance"]) for c, pairs in found.items() if pairs}
-
-
-def _ends(results: Results) -> list[tuple[str, str, float]]:
-    levels = dict.fromkeys((min(results.levels), max(results.levels)))
-    return [(c, m, level) for c in results.categories for m in results.methods for level in levels]

@@ -3,7 +3,6 @@
 import hashlib
 import platform
 import subprocess
-from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -18,26 +17,26 @@ UNKNOWN = "unknown"
 SHOWN_CHANGES = 8
 
 
-def command(arguments: Sequence[str], folder: Path) -> str | None:
-    """What a command prints, or None where it is missing, fails or takes too long."""
+def git(folder: Path, *arguments: str) -> bytes | None:
+    """What a git command prints, or None where git is missing, fails or takes too long."""
     try:
-        done = subprocess.run(arguments, cwd=folder, capture_output=True, text=True, timeout=20, check=True)
+        done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, timeout=60, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.rstrip("\n")
+    return done.stdout
 
 
 def git_state(folder: Path) -> list[tuple[str, str]]:
     """The commit of a work tree, and what `git status` says differs from it."""
-    revision = command(["git", "log", "-1", "--format=%H (%cs)"], folder)
-    status = command(["git", "status", "--porcelain", "--untracked-files=no"], folder)
+    revision = git(folder, "log", "-1", "--format=%H (%cs)")
+    status = git(folder, "status", "--porcelain", "--untracked-files=no")
     if revision is None or status is None:
         return [("Git revision", UNKNOWN)]
-    changed = [line[3:] for line in status.splitlines()]
+    changed = [line[3:] for line in status.decode().splitlines()]
     text = ", ".join(changed[:SHOWN_CHANGES]) or "none"
     if len(changed) > SHOWN_CHANGES:
         text += f" and {len(changed) - SHOWN_CHANGES} more"
-    return [("Git revision", revision), ("Uncommitted changes", text)]
+    return [("Git revision", revision.decode().strip()), ("Uncommitted changes", text)]
 
 
 def software(folder: Path, device: str) -> list[tuple[str, str]]:

@@ -5,12 +5,12 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from adlib.data.manifest import DataError
 from adlib.supply.archives import SUFFIXES, is_archive, unpack
 from adlib.supply.datasets import PINS
-from adlib.supply.downloads import download
+from adlib.supply.downloads import download, file_name
 
 OUT = "data"
 WEB = ("http", "https")
@@ -35,7 +35,7 @@ def add(source: str, project: Path = Path(), sha256: str | None = None) -> Path:
     """
     file = project / f"{OUT}.dvc"
     web, local = urlsplit(source).scheme in WEB, project / source
-    name = Path(unquote(urlsplit(source).path)) if web else local
+    name = Path(file_name(source)) if web else local
     if not (project / ".dvc").is_dir():
         raise DataError(f"{project.absolute()}: no DVC project; run from the root of the project's clone")
     if "://" not in source and not local.exists():

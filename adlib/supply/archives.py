@@ -126,7 +126,8 @@ def _unpack(archive: Path, folder: Path, budget: _Budget) -> None:
             if not is_file:
                 raise ArchiveError(f"{archive}: {name!r} is a link or a device; only files are unpacked")
             budget.spend(size)
-            _check_disk(archive, folder, size)
+            if missing := lack_of_room(folder, size):
+                raise ArchiveError(f"{archive}: {missing}")
             if path.exists():
                 raise ArchiveError(f"{archive}: holds {name!r} twice; unpack it by hand")
             extract(folder)
@@ -189,9 +190,8 @@ def safe_path(name: str, archive: Path) -> PurePosixPath:
     return path
 
 
-def _check_disk(archive: Path, folder: Path, needed: int) -> None:
+def lack_of_room(folder: Path, needed: int) -> str:
+    """What is wrong if so many bytes do not fit on the disk of a folder; "" if they do."""
     free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise ArchiveError(
-            f"{archive}: {needed / 2**30:.2f} GiB to come, {free / 2**30:.2f} GiB free; make room"
-        )
+    gib = 2**30
+    return "" if needed <= free else f"{needed / gib:.2f} GiB to come, {free / gib:.2f} GiB free; make room"

@@ -6,7 +6,6 @@ Buckets and folders that DVC should follow are DVC's: `adlib data add` (`dvc imp
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from adlib.base.files import sha256_file
 from adlib.base.progress import say
@@ -14,7 +13,7 @@ from adlib.data.manifest import DataError
 from adlib.datasets import DATASETS, dataset_source
 from adlib.datasets.catalogue import Archive, Benchmark
 from adlib.supply.archives import unpack
-from adlib.supply.downloads import DownloadError, download
+from adlib.supply.downloads import DownloadError, download, file_name
 
 PINS = Path("checksums.json")
 
@@ -90,8 +89,7 @@ def _wanted(benchmark: Benchmark, urls: Sequence[str], sha256: str | None) -> li
     if published:
         known = sha256 or published.sha256
         return [Archive(file=published.file, urls=(*urls, *published.urls), sha256=known)]
-    file = Path(unquote(urlsplit(urls[0]).path)).name
-    return [Archive(file=file, urls=tuple(urls), sha256=sha256)]
+    return [Archive(file=file_name(urls[0]), urls=tuple(urls), sha256=sha256)]
 
 
 def _check(archive: Path, benchmark: Benchmark, sha256: str | None) -> None:

@@ -8,8 +8,9 @@ import errno
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
+from urllib.parse import unquote, urlsplit
 
 import pooch
 import requests
@@ -20,6 +21,7 @@ from urllib3.util.retry import Retry
 from adlib.base.errors import UserError
 from adlib.base.files import read_json, sha256_file, write_json
 from adlib.base.progress import say, transfer
+from adlib.supply.archives import lack_of_room
 
 CHUNK = 1 << 15  # what a cut loses at most
 PASSING = (ConnectionError, Timeout, ChunkedEncodingError)
@@ -125,7 +127,8 @@ class Transfer:
             self.part.unlink()
             raise _CutError("the server sent another range than asked for")
         rest = int(answer.headers["Content-Length"]) if "Content-Length" in answer.headers else None
-        _check_disk(self.part, rest or 0)
+        if missing := lack_of_room(self.part.parent, rest or 0):
+            raise DownloadError(f"{self.part.parent}: {missing}")
         self._remember(answer)
         with (
             self.part.open("ab" if have else "wb") as file,
@@ -201,6 +204,11 @@ def download(
     )
 
 
+def file_name(address: str) -> str:
+    """The name of the file at a URL; "" if it names none."""
+    return PurePosixPath(unquote(urlsplit(address).path)).name
+
+
 def pinned(pins: Path) -> dict[str, str]:
     """The sha256 of every file that was downloaded without a published one."""
     return read_json(pins) if pins.exists() else {}
@@ -212,14 +220,6 @@ def _wait(retries: Retry, answer: requests.Response | None) -> None:
         retries.sleep(answer.raw if answer is not None else None)
     except InvalidHeader:  # neither seconds nor a date
         retries.sleep()
-
-
-def _check_disk(part: Path, needed: int) -> None:
-    free = shutil.disk_usage(part.parent).free
-    if needed > free:
-        raise DownloadError(
-            f"{part.parent}: {needed / 2**30:.2f} GiB to come, {free / 2**30:.2f} GiB free; make room"
-        )
 
 
 def _reason(error: Exception) -> str:

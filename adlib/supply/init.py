@@ -8,12 +8,13 @@ import glob
 import io
 import re
 from collections import defaultdict
+from os.path import commonprefix
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ruamel.yaml import YAML
 
-from adlib.base.files import atomic_path
+from adlib.base.files import write_text
 from adlib.data.manifest import GOOD, DataError
 from adlib.datasets.files import SUFFIXES
 from adlib.datasets.globs import FILE
@@ -52,8 +53,7 @@ def initialise(root: Path, category: str, *, train: float = 0.8, force: bool = F
     body |= {"masks": None, "train": train}
     text = io.StringIO()
     YAML().dump({category: body}, text)
-    with atomic_path(file) as temporary:
-        temporary.write_text(HEADER + text.getvalue(), encoding="utf-8")
+    write_text(file, HEADER + text.getvalue())
     return len(normal), len(anomalous)
 
 
@@ -66,18 +66,13 @@ def classify(paths: list[str]) -> dict[str, str]:
     words = {path: set(re.findall(r"[^\W\d_]+", path.lower())) for path in paths}
     good = {path for path in paths if words[path] & GOOD_WORDS}
     bad = {path for path in paths if words[path] & BAD_WORDS}
-    if not bad and not good:
-        return dict.fromkeys(paths, GOOD)
     unclear = sorted((good & bad) | (set(paths) - good - bad))
-    # If only bad images are marked, the others are good.
-    if not good:
-        return {path: "bad" if path in bad else GOOD for path in paths}
-    if unclear:
+    if good and unclear:  # if only bad images are marked, the others are good
         raise DataError(
             f"{len(unclear)} names tell neither good nor bad, or both: {', '.join(unclear[:5])}; name files "
             "or folders with good or bad, or write dataset.yaml by hand"
         )
-    return {path: GOOD if path in good else "bad" for path in paths}
+    return {path: "bad" if path in bad else GOOD for path in paths}
 
 
 def patterns(chosen: list[str], everything: list[str]) -> list[str]:
@@ -85,11 +80,13 @@ def patterns(chosen: list[str], everything: list[str]) -> list[str]:
     found: list[str] = []
     groups: dict[tuple[str, str], list[str]] = defaultdict(list)
     for path in chosen:
-        groups[str(PurePosixPath(path).parent), PurePosixPath(path).suffix].append(path)
+        groups[_place(path)].append(path)
     for (folder, suffix), paths in sorted(groups.items()):
         prefix = "" if folder == "." else f"{glob.escape(folder)}/"
-        alike = {p for p in everything if p not in paths and _in(p, folder, suffix)}
-        start = _common_start([PurePosixPath(path).name for path in paths])
+        alike = {p for p in everything if p not in paths and _place(p) == (folder, suffix)}
+        names = [PurePosixPath(path).name for path in paths]
+        # Without the trailing digits of a number.
+        start = commonprefix(names).rstrip("0123456789") if len(names) > 1 else ""  # noqa: RUF071
         if not alike:
             found.append(f"{prefix}*{suffix}")
         elif start and not any(PurePosixPath(path).name.startswith(start) for path in alike):
@@ -99,15 +96,9 @@ def patterns(chosen: list[str], everything: list[str]) -> list[str]:
     return found
 
 
-def _in(path: str, folder: str, suffix: str) -> bool:
-    return str(PurePosixPath(path).parent) == folder and PurePosixPath(path).suffix == suffix
-
-
-def _common_start(names: list[str]) -> str:
-    """The letters that all names start with, without trailing digits of a number."""
-    first, last = min(names), max(names)
-    length = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), 0)
-    return first[:length].rstrip("0123456789")
+def _place(path: str) -> tuple[str, str]:
+    """Folder and suffix."""
+    return str(PurePosixPath(path).parent), PurePosixPath(path).suffix
 
 
 def _images(root: Path) -> list[str]:

@@ -47,7 +47,11 @@ def inspect(
     unreadable: list[str] = []
     for record in records:
         try:
-            readable.append(_inspect(root, record))
+            rgb = read_rgb(root / record.path)
+            size = (rgb.shape[0], rgb.shape[1])
+            defective = float(read_mask(root / record.mask, size).mean()) if record.mask else None
+            id, look = sha256_file(root / record.path), perceptual_hash(rgb)
+            readable.append(Inspected(record, id, size, look, defective))
         except ImageError as error:
             unreadable.append(str(error))
         advance(1)
@@ -86,14 +90,6 @@ def published(records: Sequence[Record], categories: int, benchmark: Benchmark) 
 def group(record: Record) -> tuple[str, str]:
     """Split and kind of defect; a set without a published split has the split `-`."""
     return record.split or "-", record.defect
-
-
-def _inspect(root: Path, record: Record) -> Inspected:
-    rgb = read_rgb(root / record.path)
-    size = (rgb.shape[0], rgb.shape[1])
-    mask = read_mask(root / record.mask, size) if record.mask else None
-    defective = None if mask is None else float(mask.mean())
-    return Inspected(record, sha256_file(root / record.path), size, perceptual_hash(rgb), defective)
 
 
 def groups(records: Sequence[Record]) -> dict[tuple[str, str], list[Record]]:

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 
@@ -51,8 +52,7 @@ def comparison(
         return f"{100 * np.mean(found):.1f}" if found else "no masks"
 
     def seconds(method: str, setting: str) -> str:
-        found = [s for level in levels for s in values.get((method, setting, level, SECONDS), [])]
-        return f"{np.mean(found):.0f}" if found else ""
+        return _seconds([s for level in levels for s in values.get((method, setting, level, SECONDS), [])])
 
     header = ["method", "setting", "metric"]
     header += [f"paper: {dataset}, {protocol}" for dataset, protocol in datasets]
@@ -81,26 +81,25 @@ def differences(
     """
     values: dict[tuple[str, ...], dict[int, float]] = defaultdict(dict)
     for one in measured:
-        values[one.method, one.setting, one.category, f"{one.noise:g}", one.metric][one.seed] = one.value
+        values[one.method, one.setting, one.category, one.metric, f"{one.noise:g}"][one.seed] = one.value
     levels = [f"{level:g}" for level in params.noise.levels]
     header = ["method", "setting", "category", "metric"]
     header += [text for level in levels for text in (f"noise {level}", "difference [95 % interval]")]
     rows = []
-    for method in ablation.methods:
-        for setting in ablation.settings:
-            for category in params.dataset.categories:
-                for metric in COMPARED:
-                    cells: list[str] = []
-                    for level in levels:
-                        found = values.get((method, setting, category, level, metric))
-                        reference = values.get((method, ablation.reference, category, level, metric))
-                        if found and reference:
-                            pairs = [100 * (found[seed] - reference[seed]) for seed in sorted(found)]
-                            mean = f"{100 * np.mean(list(found.values())):.1f}"
-                            cells += [mean, "" if setting == ablation.reference else with_interval(pairs)]
-                    if cells:
-                        rows.append([method, setting, category, metric, *cells])
-    return [*header, "seconds a fit"], [[*row, _seconds(measured, row[0], row[1], row[2])] for row in rows]
+    for key in product(ablation.methods, ablation.settings, params.dataset.categories, COMPARED):
+        method, setting, category, metric = key
+        cells: list[str] = []
+        for level in levels:
+            found = values.get((*key, level))
+            reference = values.get((method, ablation.reference, category, metric, level))
+            if found and reference:
+                pairs = [100 * (found[seed] - reference[seed]) for seed in sorted(found)]
+                mean = f"{100 * np.mean(list(found.values())):.1f}"
+                cells += [mean, "" if setting == ablation.reference else with_interval(pairs)]
+        if cells:
+            fits = [values.get((method, setting, category, SECONDS, level), {}) for level in levels]
+            rows.append([*key, *cells, _seconds([s for fit in fits for s in fit.values()])])
+    return [*header, "seconds a fit"], rows
 
 
 def with_interval(differences: Sequence[float]) -> str:
@@ -112,12 +111,7 @@ def with_interval(differences: Sequence[float]) -> str:
     return f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]"
 
 
-def _seconds(measured: Sequence[Measured], method: str, setting: str, category: str) -> str:
-    found = [
-        one.value
-        for one in measured
-        if (one.method, one.setting, one.category, one.metric) == (method, setting, category, SECONDS)
-    ]
+def _seconds(found: Sequence[float]) -> str:
     return f"{np.mean(found):.0f}" if found else ""
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -33,87 +34,85 @@ class Finding:
 
 def check_all() -> Iterator[Finding]:
     """Every check, in the order in which a broken machine is best mended."""
-    yield _python()
+    yield _finding("python", _python)
     for package in PACKAGES:
-        yield _package(package)
+        yield _finding(package, partial(_package, package))
     try:
         params = load_params()
     except UserError as error:
         yield Finding("params.yaml", False, str(error), "mend the keys named above")
         return
     yield Finding("params.yaml", True, f"{params.dataset.name}, {', '.join(params.methods.names)}")
-    checks: list[tuple[str, Callable[[Params], Finding]]] = [
-        ("device", _device),
-        ("data", _data),
-        ("weights", _weights),
-        *([("clip", _clip)] if params.methods.clip else []),
-        ("store", _store),
-        ("pipeline", _pipeline),
-    ]
-    for what, check in checks:
-        try:
-            yield check(params)
-        except (UserError, ImportError, OSError) as error:
-            yield Finding(what, False, str(error))
+    yield _finding("device", partial(_device, params))
+    yield _finding("data", partial(_data, params))
+    yield _finding("weights", partial(_weights, params))
+    if params.methods.clip:
+        yield _finding("clip", partial(_clip, params))
+    yield _finding("store", _store)
+    yield _finding("pipeline", _pipeline)
 
 
-def _python() -> Finding:
-    found = ".".join(map(str, sys.version_info[:3]))
-    remedy = "" if sys.version_info >= PYTHON else f"use Python {PYTHON[0]}.{PYTHON[1]} or newer"
-    return Finding("python", not remedy, found, remedy)
-
-
-def _package(name: str) -> Finding:
+def _finding(what: str, check: Callable[[], tuple[str, str]]) -> Finding:
+    """What a check finds: its detail, and the remedy, which is empty where all is well."""
     try:
-        return Finding(name, True, version(name))
+        detail, remedy = check()
+    except (UserError, ImportError, OSError) as error:
+        return Finding(what, False, str(error))
+    return Finding(what, not remedy, detail, remedy)
+
+
+def _python() -> tuple[str, str]:
+    remedy = "" if sys.version_info >= PYTHON else f"use Python {PYTHON[0]}.{PYTHON[1]} or newer"
+    return ".".join(map(str, sys.version_info[:3])), remedy
+
+
+def _package(name: str) -> tuple[str, str]:
+    try:
+        return version(name), ""
     except PackageNotFoundError:
-        return Finding(name, False, "not installed", "run `make repro`, or pip install -e '.[samples,dev]'")
+        return "not installed", "run `make repro`, or pip install -e '.[samples,dev]'"
 
 
-def _device(params: Params) -> Finding:
+def _device(params: Params) -> tuple[str, str]:
     torch = importlib.import_module("torch")
     from adlib.base.device import resolve_device
 
     device = resolve_device(params.device)
     if device.type == "cuda":
-        return Finding("device", True, f"{device}, {torch.cuda.get_device_name(device)}, mixed precision")
-    return Finding("device", True, f"cpu, {torch.get_num_threads()} threads")
+        return f"{device}, {torch.cuda.get_device_name(device)}, mixed precision", ""
+    return f"cpu, {torch.get_num_threads()} threads", ""
 
 
-def _data(params: Params) -> Finding:
+def _data(params: Params) -> tuple[str, str]:
     dataset = params.dataset
     packaged = dataset.name in catalogue() and catalogue()[dataset.name].package
     if not packaged and not Path(dataset.root).is_dir():
         remedy = "run `dvc repro data.dvc`" if dataset.root == "data" else "set dataset.root to your images"
         if dataset.name in catalogue():
             remedy = f"run `adlib data fetch {dataset.name}`"
-        return Finding("data", False, f"{dataset.name}: no folder {dataset.root!r}", remedy)
-    known = DATASETS[dataset.name].categories(
-        dataset_source(dataset.name, dataset.root, dataset.version).folder
-    )
+        return f"{dataset.name}: no folder {dataset.root!r}", remedy
+    source = dataset_source(dataset.name, dataset.root, dataset.version)
+    known = DATASETS[dataset.name].categories(source.folder)
     unknown = sorted(set(dataset.categories) - set(known))
     if unknown:
         raise DataError(
             f"dataset.categories: {', '.join(unknown)} not in {dataset.name}; it has {', '.join(known)}"
         )
-    return Finding("data", True, f"{dataset.name}: {', '.join(dataset.categories)}")
+    return f"{dataset.name}: {', '.join(dataset.categories)}", ""
 
 
-def _weights(params: Params) -> Finding:
+def _weights(params: Params) -> tuple[str, str]:
     from adlib.base.device import resolve_device
     from adlib.embedding.networks.backbones import load_backbone
 
-    if params.backbone.weights == "hub":
-        return Finding(
-            "weights", True, f"{params.backbone.name} from the hub (fetched on first use, not checked here)"
-        )
-    backbone = load_backbone(params.backbone, resolve_device("cpu"))
-    return Finding(
-        "weights", True, f"{params.backbone.name}, {params.backbone.weights}, {backbone.weights_sha256[:12]}"
-    )
+    chosen = params.backbone
+    if chosen.weights == "hub":
+        return f"{chosen.name} from the hub (fetched on first use, not checked here)", ""
+    backbone = load_backbone(chosen, resolve_device("cpu"))
+    return f"{chosen.name}, {chosen.weights}, {backbone.weights_sha256[:12]}", ""
 
 
-def _clip(params: Params) -> Finding:
+def _clip(params: Params) -> tuple[str, str]:
     import torch
 
     from adlib.embedding.tokens import chosen_blocks, open_clip_tower
@@ -121,35 +120,28 @@ def _clip(params: Params) -> Finding:
     clip, blocks = open_clip_tower(params.clip, torch.device("cpu")), chosen_blocks(params.clip)
     activation = "QuickGELU" if clip.quick_gelu else "GELU"
     taps = ", ".join(map(str, blocks))
-    return Finding(
-        "clip", True, f"{params.clip.name}, {clip.weights_sha256[:12]}, {activation}, blocks {taps}"
-    )
+    return f"{params.clip.name}, {clip.weights_sha256[:12]}, {activation}, blocks {taps}", ""
 
 
-def _store(_params: Params) -> Finding:
+def _store() -> tuple[str, str]:
     root = store_root()
     if root is None:
-        return Finding("store", True, "off (ADLIB_CACHE=off): everything is computed anew")
+        return "off (ADLIB_CACHE=off): everything is computed anew", ""
     existing = next(path for path in (root, *root.parents) if path.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK):
-        return Finding(
-            "store", False, f"{root} is not a writable folder", "set ADLIB_CACHE to one that is, or to off"
-        )
+        return f"{root} is not a writable folder", "set ADLIB_CACHE to one that is, or to off"
     free = shutil.disk_usage(existing).free / 2**30
     remedy = "" if free > 5 else "free some disk space, or set ADLIB_CACHE to another disk"
-    return Finding("store", not remedy, f"{root}, {free:.0f} GiB free", remedy)
+    return f"{root}, {free:.0f} GiB free", remedy
 
 
-def _pipeline(_params: Params) -> Finding:
+def _pipeline() -> tuple[str, str]:
     if not Path(".dvc").is_dir():
-        return Finding("pipeline", False, "no .dvc folder here", "run from the root of the project's clone")
-    result = subprocess.run(
-        [sys.executable, "-m", "dvc", "status", "-q"], capture_output=True, text=True, check=False
-    )
+        return "no .dvc folder here", "run from the root of the project's clone"
+    status = [sys.executable, "-m", "dvc", "status", "-q"]
+    result = subprocess.run(status, capture_output=True, text=True, check=False)
     if result.returncode == 0:
-        return Finding("pipeline", True, "every stage is up to date")
+        return "every stage is up to date", ""
     if result.returncode == 1:
-        return Finding("pipeline", True, "some stages are not up to date: `dvc repro` runs them")
-    return Finding(
-        "pipeline", False, (result.stderr or "dvc status failed").strip().splitlines()[-1], "run `dvc status`"
-    )
+        return "some stages are not up to date: `dvc repro` runs them", ""
+    return (result.stderr or "dvc status failed").strip().splitlines()[-1], "run `dvc status`"

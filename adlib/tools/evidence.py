@@ -5,7 +5,6 @@ A fit's folder holds no training image, so this reads the workspace's manifest a
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,46 +19,14 @@ from adlib.data.images import picture_window, read_rgb
 from adlib.data.manifest import read_manifest
 from adlib.data.rows import FeatureView
 from adlib.embedding.opening import open_witnesses
-from adlib.evaluation.maps import patch_box
+from adlib.evaluation.gallery import BOXES
+from adlib.evaluation.maps import anomalous_patches, patch_box
 from adlib.fits.files import INFO, load_scores, seed_name
 from adlib.fits.model import Model, load_model
 from adlib.learning.methods.contract import NormalityDetector
 from adlib.learning.methods.image_confidence import ImageConfidence
 from adlib.learning.methods.statistics import feature_statistics
 from adlib.learning.methods.witnesses import NEAREST, WORST, patch_distances
-
-MOST = 20  # patches of an image
-
-
-@dataclass(frozen=True)
-class Patch:
-    """An anomalous patch: its box in pixels of the image (left, top, right, bottom) and its neighbours.
-
-    `nearest` holds path and distance of the training images with the most similar patches, the nearest first.
-    """
-
-    box: tuple[int, int, int, int]
-    score: float
-    nearest: list[tuple[str, float]]
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What is known about an image.
-
-    Attributes:
-        path: as it was given.
-        score: higher is more anomalous.
-        decision: `anomalous` or `normal`; None without a threshold.
-        confidence: CoMet eq. 1 for its score, in (0, 1]; None for methods that doubt no image.
-        patches: the anomalous ones, the worst first.
-    """
-
-    path: str
-    score: float
-    decision: str | None
-    confidence: float | None
-    patches: list[Patch]
 
 
 class Witnesses(NamedTuple):
@@ -80,6 +47,13 @@ def evidence(images: Iterable[str], folder: Path, *, device: str = "auto") -> li
         folder: `outputs/fits/<category>/<method>/<run>` of this workspace.
         device: as in params.yaml.
 
+    Returns:
+        For each image its `path` as given; its `score`, higher is more anomalous; the `decision`, `anomalous`
+        or `normal`, None without a threshold; its `confidence`, CoMet eq. 1 for its score, in (0, 1], None
+        for methods that doubt no image; and its anomalous `patches`, the worst first: `box` in pixels of the
+        image (left, top, right, bottom), `score`, and in `nearest` path and distance of the training images
+        with the most similar patches, the nearest first.
+
     Raises:
         UserError: no such model, or its training images are not in the workspace as they were.
         ImageError: a file is no image.
@@ -89,7 +63,7 @@ def evidence(images: Iterable[str], folder: Path, *, device: str = "auto") -> li
     rule = read_json(folder / INFO)["confidence"]
     confidence = None if rule is None else ImageConfidence(**rule)
     scale = feature_statistics(witnesses.features, model.device)
-    return [asdict(_examine(path, model, confidence, witnesses, scale)) for path in images]
+    return [_examine(path, model, confidence, witnesses, scale) for path in images]
 
 
 def _examine(
@@ -98,15 +72,16 @@ def _examine(
     confidence: ImageConfidence | None,
     witnesses: Witnesses,
     scale: tuple[Tensor, Tensor],
-) -> Evidence:
+) -> dict[str, Any]:
     device, rgb = model.device, read_rgb(path)
     rows = model.embed(model.recipe.frame(rgb)[None])
     (score,), (patch,) = model.score_features(rows)
-    chosen = anomalous_patches(patch, model.heat_scale)
+    above, most = (model.heat_scale[1], BOXES) if model.heat_scale else (-np.inf, WORST)
+    chosen = anomalous_patches(patch, above, most)
     weight = None
     if confidence is not None and isinstance(model.detector, NormalityDetector):
         weight = float(confidence.weight(model.detector.normality(rows)))
-    patches: list[Patch] = []
+    patches = []
     keep_aspect = model.recipe.info["embedding"]["keep_aspect"]
     if chosen:
         distance = patch_distances(rows[0, chosen][:, None], witnesses.features, scale, device)
@@ -114,22 +89,15 @@ def _examine(
         for p, ds, images in zip(chosen, values.tolist(), nearest.tolist(), strict=True):
             box = patch_box(p, model.grid, model.image_size)
             patches.append(
-                Patch(
-                    original_box(box, rgb.shape[:2], model.image_size, keep_aspect),
-                    float(patch[p]),
-                    [(witnesses.paths[i], d) for i, d in zip(images, ds, strict=True)],
-                )
+                {
+                    "box": original_box(box, rgb.shape[:2], model.image_size, keep_aspect),
+                    "score": float(patch[p]),
+                    "nearest": [(witnesses.paths[i], d) for i, d in zip(images, ds, strict=True)],
+                }
             )
     decision = model.decide(path, float(score)).decision
-    return Evidence(path, float(score), decision, weight, patches)
-
-
-def anomalous_patches(patch: np.ndarray, scale: tuple[float, float] | None) -> list[int]:
-    """At most 20 of `(N,)` patches beyond the colour scale, the worst first; the worst 5 without one."""
-    worst = np.argsort(-patch, kind="stable")
-    if scale is None:
-        return [int(p) for p in worst[:WORST]]
-    return [int(p) for p in worst[:MOST] if patch[p] > scale[1]]
+    told = {"path": path, "score": float(score), "decision": decision}
+    return told | {"confidence": weight, "patches": patches}
 
 
 def original_box(

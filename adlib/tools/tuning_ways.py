@@ -40,8 +40,6 @@ class TokenPrompts(nn.Module):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        if min(dim, length, depths) < 1:
-            raise ValueError(f"dim, length, depths: must be positive, got {dim}, {length}, {depths}")
         self.vectors = nn.Parameter(torch.empty(depths, length, dim))
         nn.init.normal_(self.vectors, std=std, generator=generator)
 
@@ -77,8 +75,6 @@ class LowRank(nn.Module):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        if not blocks or min(dim, rank, *blocks) < 1:
-            raise ValueError(f"dim, blocks, rank: must be positive, got {dim}, {list(blocks)}, {rank}")
         self.down = nn.ParameterDict()
         self.up = nn.ParameterDict()
         for number in blocks:

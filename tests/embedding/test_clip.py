@@ -239,19 +239,6 @@ def test_other_weights_keep_the_configured_activation(tmp_path: Path):
     path, sha256 = save(state, tmp_path / "clip.pt", "plain")
     assert not load_clip("tiny", path, sha256).quick_gelu
     assert load_clip("tiny-quickgelu", path, sha256).quick_gelu
-    assert load_clip("tiny", path, sha256, quick_gelu=True).quick_gelu
-    with pytest.raises(
-        WeightsError, match="quick_gelu: tiny-quickgelu is configured with QuickGELU, got false"
-    ):
-        load_clip("tiny-quickgelu", path, sha256, quick_gelu=False)
-
-
-def test_openai_weights_refuse_another_activation(tmp_path: Path):
-    path, sha256 = save(openai_state(), tmp_path / "clip.pt", "plain")
-    with pytest.raises(
-        WeightsError, match="holds OpenAI's weights, which were trained with QuickGELU, got false"
-    ):
-        load_clip("tiny", path, sha256, quick_gelu=False)
 
 
 def test_a_changed_or_missing_file_is_an_error(tmp_path: Path):

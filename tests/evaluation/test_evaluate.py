@@ -138,4 +138,6 @@ def test_the_frame_that_a_network_saw_does_not_matter(params: Params, tmp_path: 
     assert written[0] == written[1]
     measured = {row["metric"] for row in json.loads(written[0]["metrics.json"])["metrics"]}
     assert {"image_auroc", "pixel_auroc", "aupro_0.3"} <= measured
-    assert json.loads(written[0]["gallery.json"])["groups"]["hits"]
+    examples = json.loads(written[0]["gallery.json"])
+    assert (examples["noise"], examples["seed"]) == (0.0, 0)
+    assert examples["groups"]["hits"]

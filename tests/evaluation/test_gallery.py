@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from adlib.base.files import read_json
 from adlib.data.manifest import Label, Sample
+from adlib.data.source import Source
 from adlib.data.splits import TrainingSet
 from adlib.evaluation import gallery
-from adlib.evaluation.gallery import EXAMPLES, choose, panels, reference_fit, write_gallery
+from adlib.evaluation.gallery import EXAMPLES, choose, make_gallery, panels, reference_fit
 from adlib.evaluation.pictures import OUTLINE, PANEL, draw_outline, encode, heat_colours, overlay, shrink_mask
 from adlib.fits.files import FitScores, NearestNormals, Suspects
 from adlib.report.templates import environment
@@ -127,10 +128,10 @@ def make_scores(folder: Path, *, weights: bool, masked: bool):
 
 
 def write(folder: Path, made: dict) -> dict:
-    fit = TrainingSet(0.1, 4, made["scores"].train)
-    roots = {"root": folder, "witness_root": folder / "auxiliary"}
-    write_gallery(folder / "gallery.json", fit, keep_aspect=False, **roots, **made)
-    return read_json(folder / "gallery.json")
+    """The gallery as JSON holds it; witnesses lie in the folder `auxiliary`."""
+    scores = replace(made["scores"], witness_source=Source(str(folder / "auxiliary")))
+    (folder / "auxiliary").mkdir(exist_ok=True)
+    return json.loads(json.dumps(make_gallery(keep_aspect=False, root=folder, **made | {"scores": scores})))
 
 
 def picture(entry: dict) -> Image.Image:
@@ -140,7 +141,6 @@ def picture(entry: dict) -> Image.Image:
 def test_gallery_names_its_fit_scale_and_examples(tmp_path: Path):
     made = make_scores(tmp_path, weights=True, masked=True)
     found = write(tmp_path, made)
-    assert (found["noise"], found["seed"]) == (0.1, 4)
     normal = made["scores"].patch[3:]
     assert found["scale"]["low"] == pytest.approx(np.median(normal))
     assert found["scale"]["high"] == pytest.approx(np.quantile(normal, 0.999))

@@ -279,6 +279,7 @@ def test_a_long_list_of_changes_is_cut(tmp_path: Path):
     assert provenance.git_state(tmp_path)[1][1].endswith("f07 and 3 more")
 
 
-def test_a_failing_command_gives_none(tmp_path: Path):
-    assert provenance.command(["git", "rev-parse", "--no-such-thing"], tmp_path) is None
-    assert provenance.command(["no-such-program"], tmp_path) is None
+def test_a_failing_command_gives_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    assert provenance.git(tmp_path, "rev-parse", "--no-such-thing") is None
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert provenance.git(tmp_path, "--version") is None

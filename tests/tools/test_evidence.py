@@ -21,7 +21,7 @@ from adlib.data.images import read_rgb
 from adlib.data.manifest import read_manifest
 from adlib.data.rows import open_features
 from adlib.evaluation.evaluate import evaluate
-from adlib.evaluation.maps import patch_box
+from adlib.evaluation.maps import anomalous_patches, patch_box
 from adlib.fits.apply_auxiliary import apply_auxiliary
 from adlib.fits.files import load_scores
 from adlib.fits.train import train
@@ -29,7 +29,7 @@ from adlib.fits.train_auxiliary import train_auxiliary
 from adlib.learning.methods.image_confidence import ImageConfidence, confidence_score
 from adlib.learning.methods.witnesses import patch_distances
 from adlib.tools.ablation import override
-from adlib.tools.evidence import anomalous_patches, evidence, find_witnesses, original_box
+from adlib.tools.evidence import evidence, find_witnesses, original_box
 
 RUN = "noise-0.1_seed-0"
 
@@ -80,10 +80,10 @@ def test_boxes_by_hand():
 
 def test_anomalous_patches_by_hand():
     patch = np.array([0.1, 5.0, 2.0, 3.0, 0.2, 0.3, 0.4])
-    assert anomalous_patches(patch, (0.0, 2.0)) == [1, 3]
-    assert anomalous_patches(patch, (0.0, 9.0)) == []
-    assert anomalous_patches(patch, None) == [1, 3, 2, 6, 5]
-    assert len(anomalous_patches(np.arange(100.0), (0.0, 1.0))) == 20
+    assert anomalous_patches(patch, 2.0, 20) == [1, 3]
+    assert anomalous_patches(patch, 9.0, 20) == []
+    assert anomalous_patches(patch, -np.inf, 5) == [1, 3, 2, 6, 5]
+    assert len(anomalous_patches(np.arange(100.0), 1.0, 20)) == 20
 
 
 def test_confidence_by_hand():

@@ -94,10 +94,3 @@ def test_only_what_is_learned_takes_a_gradient(blocks: nn.ModuleList, way: str):
     assert all(parameter.grad is None for parameter in blocks.parameters())
     assert all(torch.equal(before[name], tensor) for name, tensor in blocks.state_dict().items())
     assert all(not torch.equal(a, b) for a, b in zip(old, module.parameters(), strict=True))
-
-
-def test_numbers_that_make_no_sense():
-    with pytest.raises(ValueError, match="dim, length, depths: must be positive, got 4, 0, 1"):
-        TokenPrompts(4, 0)
-    with pytest.raises(ValueError, match=r"dim, blocks, rank: must be positive, got 4, \[\], 64"):
-        LowRank(4, ())

@@ -11,11 +11,10 @@ from timm.data.config import resolve_data_config
 from torch import Tensor, nn
 
 from adlib.base.device import mixed_precision
-from adlib.base.files import sha256_file
 from adlib.base.rng import torch_stream
 from adlib.config.networks import NetworkParams
 from adlib.embedding.networks import alexnet
-from adlib.embedding.networks.checkpoints import read_tensors
+from adlib.embedding.networks.checkpoints import checked_sha256, read_tensors
 from adlib.embedding.networks.identity import WeightsError, state_sha256
 
 
@@ -142,14 +141,7 @@ def _state(params: NetworkParams, model: str) -> dict[str, Tensor] | None:
     if params.weights in ("hub", "random"):
         return None
     path = Path(params.weights)
-    if not path.is_file():
-        raise WeightsError(f"backbone.weights: no file {path}; allowed: package, hub, random or a local file")
-    found = sha256_file(path)
-    if params.sha256 != found:
-        raise WeightsError(
-            f"backbone.sha256: {path} has sha256 {found}, expected {params.sha256}; "
-            "set the right value if you trust the file"
-        )
+    checked_sha256(path, params.sha256, "backbone.", "package, hub, random or a local file")
     return read_tensors(path)
 
 

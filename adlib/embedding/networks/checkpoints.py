@@ -9,7 +9,30 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from adlib.base.files import sha256_file
 from adlib.embedding.networks.identity import WeightsError
+
+
+def checked_sha256(path: Path, sha256: str | None, block: str, allowed: str) -> str:
+    """The sha256 of a local checkpoint, provided that it is the one asked for.
+
+    Args:
+        path, sha256: of the file.
+        block: what stands before the keys `weights` and `sha256` in a message.
+        allowed: values of `weights`, likewise.
+
+    Raises:
+        WeightsError: no such file, or another one.
+    """
+    if not path.is_file():
+        raise WeightsError(f"{block}weights: no file {path}; allowed: {allowed}")
+    found = sha256_file(path)
+    if sha256 != found:
+        raise WeightsError(
+            f"{block}sha256: {path} has sha256 {found}, expected {sha256}; "
+            "set the right value if you trust the file"
+        )
+    return found
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

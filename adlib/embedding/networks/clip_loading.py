@@ -1,8 +1,4 @@
-"""Frozen CLIP towers through open_clip: tokens of chosen blocks, at another image size than was trained on.
-
-The model is never changed: the position grid is resized on the fly (open_clip's own resize is bicubic with
-antialias and rewrites the model; AF-CLIP's is bilinear without), and nothing in it takes a gradient.
-"""
+"""CLIP models through open_clip, with weights from a local checkpoint, fixed random ones, or none at all."""
 
 import difflib
 import logging
@@ -14,9 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from adlib.base.files import sha256_file
 from adlib.base.rng import torch_stream
-from adlib.embedding.networks.checkpoints import read_tensors
+from adlib.embedding.networks.checkpoints import checked_sha256, read_tensors
 from adlib.embedding.networks.clip import BLOCKS, Clip, open_clip_module
 from adlib.embedding.networks.identity import WeightsError, state_sha256
 
@@ -29,45 +24,32 @@ def load_clip(
     weights: str | Path,
     sha256: str | None = None,
     *,
-    quick_gelu: bool | None = None,
     device: torch.device | str = "cpu",
 ) -> Clip:
     """Build a CLIP model and load a local checkpoint; nothing in the file is executed.
+
+    OpenAI's weights get the activation they were trained with, QuickGELU, whatever the name says.
 
     Args:
         name: open_clip's name of the architecture, `ViT-L-14-336` for example.
         weights: `random` (always the same), or a file: OpenAI's TorchScript archive, a state dict as `.pt`,
             `.pth` or `.safetensors`, or a training checkpoint of open_clip.
         sha256: of the file; required unless the weights are random.
-        quick_gelu: the activation; None takes QuickGELU for OpenAI's weights, whatever the name says, and
-            else what open_clip's configuration of `name` says.
         device: where the model goes.
 
     Raises:
         WeightsError: open_clip is missing; an unknown name; a tower whose tokens cannot be tapped; a missing
-            or changed file; tensors that do not fit; OpenAI's weights with another activation.
+            or changed file; tensors that do not fit.
     """
     open_clip = open_clip_module()
     config = _config(name)
-    state, openai, found = None, False, None
+    state, found, quick_gelu = None, None, bool(config.get("quick_gelu", False))
     if str(weights) != "random":
-        found = _check_file(Path(weights), sha256)
+        found = checked_sha256(Path(weights), sha256, "", "random or a local checkpoint")
         state = read_tensors(Path(weights))
-        openai = any(key in state for key in OPENAI_KEYS)
-    if openai and quick_gelu is False:
-        raise WeightsError(
-            f"quick_gelu: {weights} holds OpenAI's weights, which were trained with QuickGELU, got false; "
-            "leave it unset or set it to true"
-        )
-    configured = bool(config.get("quick_gelu", False))
-    wanted = openai or configured if quick_gelu is None else quick_gelu
-    if configured and not wanted:
-        raise WeightsError(
-            f"quick_gelu: {name} is configured with QuickGELU, got false; "
-            f"use {name.removesuffix('-quickgelu')}"
-        )
+        quick_gelu = quick_gelu or any(key in state for key in OPENAI_KEYS)
     with _without_warnings():
-        model = open_clip.create_model(name, pretrained=None, device="cpu", force_quick_gelu=wanted)
+        model = open_clip.create_model(name, pretrained=None, device="cpu", force_quick_gelu=quick_gelu)
     _check_towers(name, model)
     if state is None:
         _randomise(model)
@@ -148,17 +130,6 @@ def _check_towers(name: str, model: Any) -> None:
         raise _untappable(name, "its image feature is not the projected class token")
     if getattr(text, "text_pool_type", getattr(text, "pool_type", None)) != "argmax":
         raise _untappable(name, "its text feature is not read at the end-of-text token")
-
-
-def _check_file(path: Path, sha256: str | None) -> str:
-    if not path.is_file():
-        raise WeightsError(f"weights: no file {path}; allowed: random or a local checkpoint")
-    found = sha256_file(path)
-    if sha256 != found:
-        raise WeightsError(
-            f"sha256: {path} has sha256 {found}, expected {sha256}; set the right value if you trust the file"
-        )
-    return found
 
 
 def fitting(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from adlib.base.files import sha256_file
 from adlib.base.store import store_root
@@ -11,7 +10,7 @@ from adlib.embedding.networks.backbones import PACKAGED, packaged_state
 from adlib.embedding.networks.checkpoints import read_tensors
 from adlib.embedding.networks.identity import WeightsError
 from adlib.supply.datasets import PINS
-from adlib.supply.downloads import DownloadError, download, pinned
+from adlib.supply.downloads import DownloadError, download, file_name, pinned
 from adlib.supply.weights.architectures import Comparison, compare
 from adlib.supply.weights.catalogue import Weights, WeightsFile
 
@@ -160,9 +159,8 @@ def _named(weights: Weights, urls: Sequence[str], hub: str) -> WeightsFile:
     Raises:
         WeightsError: an address without a file.
     """
-    address = urls[0] if urls else hub
-    file = Path(unquote(urlsplit(address).path)).name if urls else hub.replace("/", "--")
+    file = file_name(urls[0]) if urls else hub.replace("/", "--")
     if not file:
-        raise WeightsError(f"--url: {address} names no file")
+        raise WeightsError(f"--url: {urls[0]} names no file")
     published = next((known for known in weights.files if known.file == file), None)
     return WeightsFile(file=file, urls=tuple(urls), hub=hub, sha256=published.sha256 if published else "")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from adlib.evaluation.metrics import auroc, average_precision, bootstrap_interval, delong_test, f1_max
-from adlib.evaluation.metrics import intervals as comparison
+from adlib.evaluation.metrics.intervals import mean_interval
 
 
 def tied_scores(images: int = 60, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -24,17 +24,6 @@ def test_the_seed_alone_decides_the_interval() -> None:
         bootstrap_interval(auroc, a, labels, rng=np.random.default_rng(s)) for s in (1, 1, 2)
     )
     assert first == again != other
-
-
-@pytest.mark.parametrize("block", [1, 130, 2**20])
-def test_fast_auroc_equals_the_draw_by_draw_one(block, monkeypatch) -> None:
-    monkeypatch.setattr(comparison, "BLOCK_ENTRIES", block)
-    a, _, labels = tied_scores()
-    fast, slow = (
-        bootstrap_interval(metric, a, labels, draws=37, rng=np.random.default_rng(3))
-        for metric in (auroc, lambda scores, truth: auroc(scores, truth))
-    )
-    assert fast == slow
 
 
 def test_draws_are_stratified_and_from_the_given_images() -> None:
@@ -165,12 +154,12 @@ def test_delong_names_the_broken_method() -> None:
 
 def test_students_interval_of_a_mean() -> None:
     """1, 2, 3: mean 2, standard error 1 / sqrt(3), and 4.3027 of them at two degrees of freedom."""
-    low, high = comparison.mean_interval([1.0, 2.0, 3.0])
+    low, high = mean_interval([1.0, 2.0, 3.0])
     assert math.isclose(low, 2 - 4.302653 / math.sqrt(3), abs_tol=1e-5)
     assert math.isclose(high, 2 + 4.302653 / math.sqrt(3), abs_tol=1e-5)
-    narrow = comparison.mean_interval([1.0, 2.0, 3.0], level=0.5)
+    narrow = mean_interval([1.0, 2.0, 3.0], level=0.5)
     assert low < narrow[0] < narrow[1] < high
     with pytest.raises(ValueError, match="values: expected at least 2 in one row, got shape"):
-        comparison.mean_interval([1.0])
+        mean_interval([1.0])
     with pytest.raises(ValueError, match=r"level: expected a fraction in \(0, 1\), got 95"):
-        comparison.mean_interval([1.0, 2.0], level=95)
+        mean_interval([1.0, 2.0], level=95)

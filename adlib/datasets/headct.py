@@ -1,25 +1,21 @@
-"""Medical sets with image labels only, and none of them with a published split.
+"""Head CT: image labels only, and no published split.
 
-head CT:   <root>/labels.csv (header, then id and 0 or 1), head_ct/[head_ct/]NNN.png      1 = haemorrhage
-Brain MRI: <root>/{yes,no}/*       in suffixes of every case
-Br35H:     <root>/{yes,no}/*       `pred` has no labels, `Br35H-Mask-RCNN` copies of `yes`: neither is read
+<root>/labels.csv (header, then id and 0 or 1), head_ct/[head_ct/]NNN.png; 1 is a haemorrhage
 """
 
 import csv
 from pathlib import Path
 
 from adlib.data.manifest import GOOD, DataError, Record
-from adlib.datasets.files import by_stem, check_folders, image_files, plain_records
-
-NOT_READ = ("brain_tumor_dataset", "pred", "Br35H-Mask-RCNN")
+from adlib.datasets.files import by_stem, image_files
 
 
-def headct_categories(root: Path) -> list[str]:
+def categories(root: Path) -> list[str]:
     """`headct`."""
     return ["headct"] if (root / "head_ct").is_dir() else []
 
 
-def headct_records(root: Path, _category: str) -> list[Record]:
+def records(root: Path, _category: str) -> list[Record]:
     """The images that `labels.csv` lists."""
     table = root / "labels.csv"
     if not table.is_file():
@@ -43,22 +39,3 @@ def _labels(table: Path) -> dict[str, bool]:
     if any(len(row) != 2 or not row[0].isdigit() or row[1] not in ("0", "1") for row in rows):
         raise DataError(f"{table}: after the header every line must hold an id and 0 or 1")
     return {f"{int(id):03}": label == "1" for id, label in rows}
-
-
-def brainmri_categories(root: Path) -> list[str]:
-    """`brainmri`."""
-    return ["brainmri"] if (root / "yes").is_dir() else []
-
-
-def br35h_categories(root: Path) -> list[str]:
-    """`br35h`."""
-    return ["br35h"] if (root / "yes").is_dir() else []
-
-
-def yes_no_records(root: Path, _category: str) -> list[Record]:
-    """`no` is normal, `yes` shows a tumour."""
-    check_folders(root, ["no", "yes"], NOT_READ)
-    return [
-        *plain_records(root, image_files(root / "no"), None),
-        *plain_records(root, image_files(root / "yes"), None, "tumour"),
-    ]
