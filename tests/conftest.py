@@ -49,7 +49,6 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "store"
 
 
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files first: with two processes the short ones then fill what time is left."""
     items.sort(key=lambda item: not any(item.get_closest_marker(mark) for mark in ("pipeline", "slow")))
