@@ -15,16 +15,18 @@ repro: $(INSTALLED)  ## run the pipeline and build report/index.html
 	$(RUN) dvc repro
 	@echo "open report/index.html"
 
-# Two processes, a file each at a time: the pipeline tests alone take half of the time.
+# Two processes, a file each at a time, in the order that tests/conftest.py gives: the longest first.
+PYTEST := pytest -n 2 --dist loadfile --no-loadscope-reorder
+
 test: check  ## lint, types and every test
-	$(RUN) pytest -n 2 --dist loadfile
+	$(RUN) $(PYTEST)
 
 # Types are checked beside the tests.
 quick: $(INSTALLED)  ## lint, types and the tests that need no pipeline, side by side
 	$(MAKE) --jobs 2 --output-sync check quick-tests
 
 quick-tests: $(INSTALLED)
-	$(RUN) pytest -n 2 --dist loadfile -m "not pipeline and not slow" --hypothesis-profile quick
+	$(RUN) $(PYTEST) -m "not pipeline and not slow" --hypothesis-profile quick
 
 check: $(INSTALLED)  ## lint, types and which way imports go
 	$(RUN) ruff check .

@@ -49,6 +49,12 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "store"
 
 
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first: with two processes the short ones then fill what time is left."""
+    items.sort(key=lambda item: not any(item.get_closest_marker(mark) for mark in ("pipeline", "slow")))
+
+
 # A busy machine is no failure.
 hypothesis.settings.register_profile("adlib", deadline=None)
 hypothesis.settings.register_profile("quick", deadline=None, max_examples=20)  # `make quick`

@@ -8,6 +8,8 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ruamel.yaml import YAML
@@ -28,6 +30,13 @@ CHANGES = {
         "differnet": {"hidden": 16},
         "comet-nf": {"epochs": 1},
     },
+}
+
+
+METRICS = {
+    *("image_auroc", "image_ap", "image_f1max", "image_fpr95"),
+    *("image_precision", "image_recall", "image_f1", "image_fpr"),
+    *("pixel_auroc", "pixel_ap", "pixel_f1max", "aupro_0.3", "aupro_0.05"),
 }
 
 
@@ -74,6 +83,15 @@ class Clone:
         path = self.folder / "params.yaml"
         merge((data := yaml.load(path)), changes)
         yaml.dump(data, path)
+
+    @contextmanager
+    def restored(self) -> Iterator[None]:
+        """What happens inside is undone: the last commit's parameters, lock and outputs come back."""
+        try:
+            yield
+        finally:
+            self.run("git", "checkout", "-q", ".")
+            self.run("dvc", "checkout", "-q")
 
     def commit(self, message: str) -> None:
         """Commit everything that git does not ignore."""

@@ -42,9 +42,11 @@ def ssh_server(folder: Path) -> Iterator[SshServer]:
     thread.start()
     try:
         acceptor = asyncio.run_coroutine_threadsafe(listen(), loop).result(10)
-        yield SshServer(acceptor.get_port(), keyfile, root)
-        acceptor.close()
-        asyncio.run_coroutine_threadsafe(acceptor.wait_closed(), loop).result(10)
+        try:
+            yield SshServer(acceptor.get_port(), keyfile, root)
+        finally:
+            acceptor.close()
+            asyncio.run_coroutine_threadsafe(acceptor.wait_closed(), loop).result(10)
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
