@@ -88,7 +88,9 @@ def find_images(arguments: Iterable[str]) -> list[str]:
             raise UserError(f"{argument}: no image there (allowed in folders: {', '.join(sorted(SUFFIXES))})")
         found.extend(sorted(inside))
     if not found:
-        raise UserError("no image given; name files, a folder, a pattern, or - for one path per line on stdin")
+        raise UserError(
+            "no image given; name files, a folder, a pattern, or - for one path per line on stdin"
+        )
     return list(dict.fromkeys(found))
 
 
