@@ -1,7 +1,4 @@
-"""The blocks of params.yaml: every knob, its type and its bounds. `adlib.config.params` puts them together.
-
-Those of methods that train on an auxiliary set are in `adlib.config.methods`.
-"""
+"""The blocks of params.yaml about frozen networks: backbone, rotated views, gradient maps, CLIP."""
 
 from typing import Annotated
 

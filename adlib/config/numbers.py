@@ -1,7 +1,4 @@
-"""The blocks of params.yaml: every knob, its type and its bounds. `adlib.config.params` puts them together.
-
-Those of methods that train on an auxiliary set are in `adlib.config.methods`.
-"""
+"""What all blocks of params.yaml are made of: numbers with bounds, names, and the block itself."""
 
 from typing import Annotated
 

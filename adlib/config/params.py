@@ -1,4 +1,4 @@
-"""The one schema of params.yaml: every knob, its type and its bounds.
+"""The whole of params.yaml, and what must fit between its blocks.
 
 DVC accepts any value for a key (`kappa=abc` included), so every stage reads its parameters through
 `load_params`, which refuses unknown keys, wrong types and out-of-range values before any work is done.

@@ -1,6 +1,6 @@
-"""Leaks: an image on both sides of the split, a look-alike there, a stage that could see sealed labels.
+"""Leaks: an image on both sides of a split, and look-alikes across it.
 
-`contaminate` and `evaluate` call the first check, so that a leak fails the run; `adlib audit` calls them all.
+`contaminate` and `evaluate` call the first check, so that a leak fails the run; `adlib audit` calls it again.
 """
 
 from collections.abc import Collection, Mapping

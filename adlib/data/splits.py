@@ -1,13 +1,4 @@
-"""Stage `contaminate`: training sets with a known fraction of anomalies, and a test set that never moves.
-
-At level r the training normals stay as they are and `round(r / (1 - r) * n)` anomalies are *added*, so that
-they make up the fraction r. They come from a reserve that is withheld from the test set; its size depends on
-`noise.reserve` alone, so the test set is the same for every level and seed. Levels are nested: a higher level
-holds the anomalies of the lower ones.
-
-The calibration images, from which the threshold is taken, can be made dirty in the same way. Their anomalies
-come from the other end of the same order, so that they are none of the injected ones and move none of them.
-"""
+"""Training sets and the test set of a category: their form, and their file."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`adlib predict`: a fitted model on new images, from the fit's folder alone."""
+"""A fit's folder as a model: it scores images, wherever the folder lies now."""
 
 import json
 from dataclasses import dataclass

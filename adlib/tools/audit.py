@@ -1,7 +1,4 @@
-"""Leaks: an image on both sides of the split, a look-alike there, a stage that could see sealed labels.
-
-`contaminate` and `evaluate` call the first check, so that a leak fails the run; `adlib audit` calls them all.
-"""
+"""`adlib audit`: does anything leak? The splits, the fits, and which stages could see sealed labels."""
 
 import re
 from collections.abc import Collection, Iterator, Mapping

@@ -1,4 +1,4 @@
-"""`adlib predict`: a fitted model on new images, from the fit's folder alone."""
+"""`adlib predict`: a model on new images, as tables and heat maps."""
 
 import glob
 import os

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from auxiliary_set import CATEGORIES, TARGET, configure, write_sets
+from auxiliary_set import CATEGORIES, TARGET, apply_to_target, configure, learn, write_sets
 from PIL import Image
 from tiny_clip import tiny_clip
 from torch.nn import functional as F
@@ -19,10 +19,8 @@ from adlib.data.manifest import Sample, read_manifest, write_rows
 from adlib.data.splits import Splits, TrainingSet, write_splits
 from adlib.embedding.opening import open_rows
 from adlib.embedding.tokens import build_tokens, open_clip_tower
-from adlib.fits.apply_auxiliary import apply_auxiliary
 from adlib.fits.files import load_scores
 from adlib.fits.folder import load_detector
-from adlib.fits.train_auxiliary import train_auxiliary
 from adlib.learning.heads.prompts import STATES, prompt_features
 from adlib.tools.predict import predict
 
@@ -70,34 +68,12 @@ def embed(params: Params, outputs: Path, **changes: object) -> None:
             build_tokens(folder, samples, root, clip, keep_aspect=False, device=CPU)
 
 
-def learn(params: Params, outputs: Path) -> Path:
-    source = outputs / "auxiliary"
-    train_auxiliary(params, "afclip", Workspace(source), source / "fits", source / "timing.json")
-    return source / "fits" / "seed-0"
-
-
-def apply(params: Params, outputs: Path) -> Path:
-    apply_auxiliary(
-        params,
-        TARGET,
-        "afclip",
-        models=outputs / "auxiliary" / "fits",
-        auxiliary=Workspace(outputs).auxiliary,
-        fetched=Workspace(outputs).fetched(TARGET),
-        features=outputs / "clip" / TARGET / "afclip",
-        splits=outputs / "contaminate" / f"{TARGET}.json",
-        out=outputs / "fits",
-        timing=outputs / "timing.json",
-    )
-    return outputs / "fits"
-
-
 def test_cached_and_streamed_tokens_give_the_same_losses_model_and_scores(clip_params: Params, outputs: Path):
     found = []
     for limit in (1.0, 0.0):
         embed(clip_params, outputs, max_gb=limit)
-        model = learn(clip_params, outputs)
-        fit = apply(clip_params, outputs) / "shots-2" / "noise-0_seed-0"
+        model = learn(clip_params, outputs, "afclip") / "seed-0"
+        fit = apply_to_target(clip_params, outputs, "afclip") / "shots-2" / "noise-0_seed-0"
         scores = load_scores(fit)
         log = read_json(model / "fit.json")["log"]
         found.append((log, (model / "model.safetensors").read_bytes(), scores.image.tobytes(), scores.patch))
@@ -111,7 +87,7 @@ def test_a_trained_model_holds_its_text_features_and_leaves_the_towers(clip_para
     embed(clip_params, outputs)
     clip = open_clip_tower(clip_params.clip, CPU)
     before = {name: tensor.clone() for name, tensor in clip.model.state_dict().items()}
-    state = load_detector(learn(clip_params, outputs)).state()
+    state = load_detector(learn(clip_params, outputs, "afclip") / "seed-0").state()
     assert all(torch.equal(tensor, before[name]) for name, tensor in clip.model.state_dict().items())
     assert not any(p.requires_grad or p.grad is not None for p in clip.model.parameters())
     expected = prompt_features(clip.text, state["prompts.vectors"], clip.tokenise(STATES))
@@ -121,8 +97,8 @@ def test_a_trained_model_holds_its_text_features_and_leaves_the_towers(clip_para
 
 def test_scores_with_and_without_shots(clip_params: Params, outputs: Path):
     embed(clip_params, outputs)
-    learn(clip_params, outputs)
-    fits = apply(clip_params, outputs)
+    learn(clip_params, outputs, "afclip")
+    fits = apply_to_target(clip_params, outputs, "afclip")
     zero, few = load_scores(fits / "noise-0_seed-0"), load_scores(fits / "shots-2" / "noise-0_seed-0")
     assert (zero.grid, zero.image_size, zero.patch.shape) == ((SIDE, SIDE), 40, (4, SIDE**2))
     assert (len(zero.train), len(few.train), len(few.calibration)) == (0, 2, 2)
@@ -141,8 +117,8 @@ def test_scores_with_and_without_shots(clip_params: Params, outputs: Path):
 
 def test_predict_scores_an_image_as_the_stages_did(clip_params: Params, outputs: Path, tmp_path: Path):
     embed(clip_params, outputs)
-    learn(clip_params, outputs)
-    model = apply(clip_params, outputs) / "shots-2" / "noise-0_seed-0"
+    learn(clip_params, outputs, "afclip")
+    model = apply_to_target(clip_params, outputs, "afclip") / "shots-2" / "noise-0_seed-0"
     scores = load_scores(model)
     paths = {s.id: s.path for s in read_manifest(outputs / "fetch" / TARGET / "manifest.csv")}
     images = [str(outputs.parent / "data" / paths[id]) for id in scores.test]
@@ -162,7 +138,7 @@ def test_afclip_needs_masks(clip_params: Params, outputs: Path):
     with pytest.raises(
         UserError, match=r"auxiliary.categories: afclip learns from masks, and stone has none"
     ):
-        learn(clip_params, outputs)
+        learn(clip_params, outputs, "afclip")
 
 
 def test_the_key_of_a_fit_leaves_out_where_the_weights_lie(clip_params: Params):
@@ -181,7 +157,7 @@ def test_a_fixed_prompt_without_an_adaptor_is_clip_itself(clip_params: Params, o
         update={"methods": methods, "clip": clip_params.clip.model_copy(update={"blocks": (4,)})}
     )
     embed(base, outputs)
-    model = learn(base, outputs)
+    model = learn(base, outputs, "afclip") / "seed-0"
     assert read_json(model / "fit.json")["log"] == []
     clip = open_clip_tower(base.clip, CPU)
     ids = clip.tokenise(["a photo of an object without defect.", "a photo of an object with defect."])
@@ -207,10 +183,10 @@ def test_one_of_both_parts_is_trained_without_the_other(changes: dict, clip_para
         update={"methods": clip_params.methods.model_copy(update={"afclip": afclip})}
     )
     embed(chosen, outputs)
-    model = learn(chosen, outputs)
+    model = learn(chosen, outputs, "afclip") / "seed-0"
     assert len(read_json(model / "fit.json")["log"]) == 2
     state = load_detector(model).state()
     assert any(name.startswith("adaptor.") for name in state) == afclip.adaptor
     assert len(state["prompts.vectors"]) == afclip.prompt_length
-    expected = load_scores(apply(chosen, outputs) / "shots-2" / "noise-0_seed-0")
+    expected = load_scores(apply_to_target(chosen, outputs, "afclip") / "shots-2" / "noise-0_seed-0")
     assert expected.patch.shape == (4, SIDE**2)

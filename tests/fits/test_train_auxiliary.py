@@ -6,7 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from auxiliary_set import ANOMALIES, CATEGORIES, NORMALS, TARGET, configure, write_sets
+from auxiliary_set import (
+    ANOMALIES,
+    CATEGORIES,
+    NORMALS,
+    TARGET,
+    apply_to_target,
+    configure,
+    learn,
+    write_sets,
+)
 
 from adlib.base.errors import UserError
 from adlib.base.files import read_json
@@ -16,10 +25,9 @@ from adlib.data.leaks import LeakError
 from adlib.data.manifest import DataError, Sample, read_manifest
 from adlib.data.splits import TrainingSet
 from adlib.evaluation.metrics import auroc
-from adlib.fits.apply_auxiliary import apply_auxiliary, draw_shots
+from adlib.fits.apply_auxiliary import draw_shots
 from adlib.fits.files import load_scores
 from adlib.fits.folder import load_detector
-from adlib.fits.train_auxiliary import train_auxiliary
 from adlib.learning.methods import registry
 
 
@@ -32,28 +40,6 @@ def outputs(tmp_path: Path) -> Path:
 def auxiliary_params(toy_params: Params, tmp_path: Path) -> Params:
     tokens = toy_params.methods.af_tokens.model_copy(update={"shots": (0, 2)})
     return configure(toy_params, tmp_path / "data", af_tokens=tokens)
-
-
-def learn(params: Params, outputs: Path) -> Path:
-    source = outputs / "auxiliary"
-    train_auxiliary(params, "af-tokens", Workspace(source), source / "fits", source / "timing.json")
-    return source / "fits"
-
-
-def apply(params: Params, outputs: Path) -> Path:
-    apply_auxiliary(
-        params,
-        TARGET,
-        "af-tokens",
-        models=outputs / "auxiliary" / "fits",
-        auxiliary=Workspace(outputs).auxiliary,
-        fetched=Workspace(outputs).fetched(TARGET),
-        features=outputs / "features" / TARGET,
-        splits=outputs / "contaminate" / f"{TARGET}.json",
-        out=outputs / "fits",
-        timing=outputs / "timing.json",
-    )
-    return outputs / "fits"
 
 
 def test_a_method_is_given_every_category_with_labels_and_patch_masks(
@@ -69,7 +55,7 @@ def test_a_method_is_given_every_category_with_labels_and_patch_masks(
     watch.__module__ = "adlib.learning.methods.afclip.tokens"
     watched = replace(entry, fit=watch)
     monkeypatch.setitem(registry.AUXILIARY_METHODS, "af-tokens", watched)
-    learn(auxiliary_params, outputs)
+    learn(auxiliary_params, outputs, "af-tokens")
     assert tuple(seen) == CATEGORIES
     for category, images in seen.items():
         manifest = read_manifest(outputs / "auxiliary" / "fetch" / category / "manifest.csv")
@@ -89,13 +75,13 @@ def test_a_method_is_given_every_category_with_labels_and_patch_masks(
 def test_a_fit_is_trained_once_and_then_taken_from_the_store(
     auxiliary_params: Params, outputs: Path, store: Path, capsys: pytest.CaptureFixture[str]
 ):
-    learn(auxiliary_params, outputs)
+    learn(auxiliary_params, outputs, "af-tokens")
     assert "fitted in" in capsys.readouterr().err
     more = auxiliary_params.methods.af_tokens.model_copy(update={"shots": (1,)})
-    learn(configure(auxiliary_params, outputs.parent / "data", af_tokens=more), outputs)
+    learn(configure(auxiliary_params, outputs.parent / "data", af_tokens=more), outputs, "af-tokens")
     assert "fitted from the store" in capsys.readouterr().err  # shots belong to the target
     other = auxiliary_params.methods.af_tokens.model_copy(update={"gamma": 2.0})
-    learn(configure(auxiliary_params, outputs.parent / "data", af_tokens=other), outputs)
+    learn(configure(auxiliary_params, outputs.parent / "data", af_tokens=other), outputs, "af-tokens")
     assert "fitted in" in capsys.readouterr().err
 
 
@@ -119,8 +105,8 @@ def test_an_edited_mask_or_label_is_another_fit(auxiliary_params: Params, output
 def test_scores_stand_where_a_trained_method_would_put_them(
     auxiliary_params: Params, outputs: Path, store: Path
 ):
-    learn(auxiliary_params, outputs)
-    fits = apply(auxiliary_params, outputs)
+    learn(auxiliary_params, outputs, "af-tokens")
+    fits = apply_to_target(auxiliary_params, outputs, "af-tokens")
     names = {path.parent.relative_to(fits).as_posix() for path in fits.rglob("fit.json")}
     sets = ("noise-0_seed-0", "noise-0.1_seed-0")
     assert names == {*sets, *(f"shots-2/{name}" for name in sets)}
@@ -140,8 +126,8 @@ def test_scores_stand_where_a_trained_method_would_put_them(
 def test_saved_models_score_as_they_did(auxiliary_params: Params, outputs: Path, store: Path):
     from adlib.data.rows import open_features
 
-    learn(auxiliary_params, outputs)
-    fits = apply(auxiliary_params, outputs)
+    learn(auxiliary_params, outputs, "af-tokens")
+    fits = apply_to_target(auxiliary_params, outputs, "af-tokens")
     for name in ("noise-0_seed-0", "shots-2/noise-0_seed-0"):
         scores = load_scores(fits / name)
         view = open_features(outputs / "features" / TARGET).select(scores.test)
@@ -151,7 +137,7 @@ def test_saved_models_score_as_they_did(auxiliary_params: Params, outputs: Path,
 
 
 def test_a_shared_image_is_an_error(auxiliary_params: Params, outputs: Path, store: Path):
-    learn(auxiliary_params, outputs)
+    learn(auxiliary_params, outputs, "af-tokens")
     known = read_manifest(outputs / "auxiliary" / "fetch" / CATEGORIES[1] / "manifest.csv")[0]
     path = outputs / "fetch" / TARGET / "manifest.csv"
     path.write_text(path.read_text() + f"{known.id},train/copy.png,train\n")
@@ -159,7 +145,7 @@ def test_a_shared_image_is_an_error(auxiliary_params: Params, outputs: Path, sto
         LeakError,
         match=r"1 images are in both the auxiliary set and the target .* train/copy.png; name another",
     ):
-        apply(auxiliary_params, outputs)
+        apply_to_target(auxiliary_params, outputs, "af-tokens")
 
 
 def test_shots_are_nested_follow_paths_and_depend_on_the_seed():
@@ -185,7 +171,7 @@ def test_af_tokens_needs_masks(auxiliary_params: Params, outputs: Path, store: P
     with pytest.raises(
         UserError, match=r"auxiliary.categories: af-tokens learns from masks, and stone has none"
     ):
-        learn(auxiliary_params, outputs)
+        learn(auxiliary_params, outputs, "af-tokens")
 
 
 def test_af_tokens_without_an_adaptor_scores_the_patches_as_they_are(
@@ -194,7 +180,7 @@ def test_af_tokens_without_an_adaptor_scores_the_patches_as_they_are(
     """Cosines to two learned states; the saved model has no adaptor either."""
     tokens = auxiliary_params.methods.af_tokens.model_copy(update={"adaptor": False, "windows": (1,)})
     params = configure(auxiliary_params, outputs.parent / "data", af_tokens=tokens)
-    detector = load_detector(learn(params, outputs) / "seed-0")
+    detector = load_detector(learn(params, outputs, "af-tokens") / "seed-0")
     states = detector.state()["states"]
     assert not any(name.startswith("adaptor.") for name in detector.state())
     patches = torch.randn(3, 64, states.shape[1], generator=torch.Generator().manual_seed(0))

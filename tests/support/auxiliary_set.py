@@ -14,6 +14,9 @@ from adlib.data.manifest import Label, Sample, write_rows
 from adlib.data.rows import INFO, ROWS, Features
 from adlib.data.source import Source, write_source
 from adlib.data.splits import Splits, TrainingSet, write_splits
+from adlib.fits.apply_auxiliary import apply_auxiliary
+from adlib.fits.train_auxiliary import train_auxiliary
+from adlib.learning.methods.registry import rows_of
 
 CATEGORIES = ("cloth", "stone")
 TARGET = "tile"
@@ -44,6 +47,32 @@ def write_sets(folder: Path) -> Path:
         Splits(features.info.ids[8:-1], False, tuple(sets)),
     )
     return folder / "outputs"
+
+
+def learn(params: Params, outputs: Path, method: str) -> Path:
+    """Stage `train-auxiliary` on the sets; returns the folder of the fits."""
+    workspace = Workspace(outputs).auxiliary
+    fits = workspace.outputs / "fits"
+    train_auxiliary(params, method, workspace, fits, workspace.outputs / "timing.json")
+    return fits
+
+
+def apply_to_target(params: Params, outputs: Path, method: str) -> Path:
+    """Stage `apply-auxiliary` on the target, after `learn`; returns the folder of the fits."""
+    workspace = Workspace(outputs)
+    apply_auxiliary(
+        params,
+        TARGET,
+        method,
+        models=workspace.auxiliary.outputs / "fits",
+        auxiliary=workspace.auxiliary,
+        fetched=workspace.fetched(TARGET),
+        features=workspace.rows(rows_of(method), TARGET, method),
+        splits=workspace.splits(TARGET),
+        out=outputs / "fits",
+        timing=outputs / "timing.json",
+    )
+    return outputs / "fits"
 
 
 def write_category(

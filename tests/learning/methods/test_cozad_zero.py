@@ -3,42 +3,24 @@
 from pathlib import Path
 
 import numpy as np
-from auxiliary_set import CATEGORIES, TARGET, configure, write_sets
+from auxiliary_set import CATEGORIES, apply_to_target, configure, learn, write_sets
 
 from adlib.config.params import Params
-from adlib.config.workspace import Workspace
 from adlib.evaluation.metrics import auroc
-from adlib.fits.apply_auxiliary import apply_auxiliary
 from adlib.fits.files import load_scores
 from adlib.fits.folder import load_detector
-from adlib.fits.train_auxiliary import train_auxiliary
-
-
-def apply_to_target(params: Params, outputs: Path) -> None:
-    apply_auxiliary(
-        params,
-        TARGET,
-        "cozad-zero",
-        models=outputs / "auxiliary" / "fits",
-        auxiliary=Workspace(outputs).auxiliary,
-        fetched=Workspace(outputs).fetched(TARGET),
-        features=outputs / "features" / TARGET,
-        splits=outputs / "contaminate" / f"{TARGET}.json",
-        out=outputs / "fits",
-        timing=outputs / "timing.json",
-    )
 
 
 def test_the_transductive_variant_has_a_name_of_its_own(toy_params: Params, tmp_path: Path, store: Path):
     outputs = write_sets(tmp_path)
-    source, fits = outputs / "auxiliary", outputs / "fits"
+    fits = outputs / "fits"
     cozad = toy_params.methods.cozad.model_copy(update={"epochs": 1})
     zero = toy_params.methods.cozad_zero
     zero = zero.model_copy(update={"transductive": zero.transductive.model_copy(update={"enabled": True})})
     params = configure(toy_params, tmp_path / "data", auxiliary=("cozad-zero",), cozad=cozad, cozad_zero=zero)
     assert params.methods.names == ("cozad-zero", "cozad-zero/transductive")
-    train_auxiliary(params, "cozad-zero", Workspace(source), source / "fits", source / "timing.json")
-    apply_to_target(params, outputs)
+    learn(params, outputs, "cozad-zero")
+    apply_to_target(params, outputs, "cozad-zero")
     plain, mutual = load_scores(fits / "noise-0_seed-0"), load_scores(fits / "transductive/noise-0_seed-0")
     assert plain.test == mutual.test
     assert not np.allclose(plain.image, mutual.image)
@@ -48,17 +30,17 @@ def test_the_transductive_variant_has_a_name_of_its_own(toy_params: Params, tmp_
 
 def test_trained_once_and_applied_to_the_target(toy_params: Params, tmp_path: Path, store: Path):
     outputs = write_sets(tmp_path)
-    source, fits = outputs / "auxiliary", outputs / "fits"
+    fits = outputs / "fits"
     prior = toy_params.methods.cozad.prior.model_copy(update={"enabled": False})
     cozad = toy_params.methods.cozad.model_copy(update={"prior": prior})
     params = configure(toy_params, tmp_path / "data", auxiliary=("cozad-zero",), cozad=cozad)
-    train_auxiliary(params, "cozad-zero", Workspace(source), source / "fits", source / "timing.json")
-    apply_to_target(params, outputs)
+    learn(params, outputs, "cozad-zero")
+    apply_to_target(params, outputs, "cozad-zero")
     clean, dirty = load_scores(fits / "noise-0_seed-0"), load_scores(fits / "noise-0.1_seed-0")
     anomalous = np.array([id[0] == "a" for id in clean.test])
     assert auroc(clean.image, anomalous) > 0.95
     assert (clean.image == dirty.image).all()  # nothing of the target was learned from
     statistics = load_detector(fits / "noise-0_seed-0").state()["mean"]
-    files = [source / "features" / category / "features.npy" for category in CATEGORIES]
+    files = [outputs / "auxiliary" / "features" / category / "features.npy" for category in CATEGORIES]
     normals = np.concatenate([np.load(file)[:12].reshape(-1, 8) for file in files])
     np.testing.assert_allclose(statistics, normals.astype(np.float64).mean(0), atol=1e-3)
