@@ -122,8 +122,8 @@ def apply_auxiliary(
                     trained[training_set.seed]["confidence"],
                 )
                 if "test_nearest" in scored[key].scores:
-                    for name in (NORMALS, SOURCE):
-                        shutil.copyfile(models / name, temporary / fit / name)
+                    for file in (NORMALS, SOURCE):
+                        shutil.copyfile(models / file, temporary / fit / file)
                 write_threshold(temporary / fit, params.threshold)
                 seconds[fit.as_posix()] = scored[key].seconds
             say(f"{category} {name}: {len(plan.test)} images scored")

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 from auxiliary_set import CATEGORIES, apply_to_target, configure, learn, write_sets
 
 from adlib.config.params import Params
@@ -28,7 +29,9 @@ def test_the_transductive_variant_has_a_name_of_its_own(toy_params: Params, tmp_
     assert "bank" not in load_detector(fits / "noise-0_seed-0").state()
 
 
-def test_trained_once_and_applied_to_the_target(toy_params: Params, tmp_path: Path, store: Path):
+def test_trained_once_and_applied_to_the_target(
+    toy_params: Params, tmp_path: Path, store: Path, capsys: pytest.CaptureFixture[str]
+):
     outputs = write_sets(tmp_path)
     fits = outputs / "fits"
     prior = toy_params.methods.cozad.prior.model_copy(update={"enabled": False})
@@ -36,6 +39,7 @@ def test_trained_once_and_applied_to_the_target(toy_params: Params, tmp_path: Pa
     params = configure(toy_params, tmp_path / "data", auxiliary=("cozad-zero",), cozad=cozad)
     learn(params, outputs, "cozad-zero")
     apply_to_target(params, outputs, "cozad-zero")
+    assert f"{TARGET} cozad-zero: " in capsys.readouterr().err
     clean, dirty = load_scores(fits / "noise-0_seed-0"), load_scores(fits / "noise-0.1_seed-0")
     anomalous = np.array([id[0] == "a" for id in clean.test])
     assert auroc(clean.image, anomalous) > 0.95
