@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from auxiliary_set import CATEGORIES, apply_to_target, configure, learn, write_sets
+from auxiliary_set import CATEGORIES, TARGET, apply_to_target, configure, learn, write_sets
 
 from adlib.config.params import Params
 from adlib.evaluation.metrics import auroc
